@@ -1,0 +1,164 @@
+"""The admin listener's application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from exporter import __version__
+from exporter.admin import certs, health
+from exporter.admin.openapi import document
+from exporter.admin.problem import invalid, on_error, on_http_exception, problem
+from exporter.admin.token import BearerToken
+from exporter.catalog import Catalog, PartlyRefusedError
+from exporter.certcheck.inventory import Inventory
+from exporter.certcheck.ports import Clock
+from exporter.gateway import Gateway
+from exporter.problems import ConfigError
+from exporter.telemetry.prometheus import content_type, render
+from exporter.telemetry.sample import Sampler
+
+_LARGEST_DEFINITION = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """What the endpoints translate to HTTP."""
+
+    catalog: Catalog
+    gateway: Gateway
+    inventory: Inventory
+    sampler: Sampler
+    clock: Clock
+    token: Callable[[], bytes | None]
+    not_ready: Callable[[], str | None]
+    """Why no traffic should come here yet, or any more; None: it may."""
+    health: Callable[[], health.Facts]
+
+
+def build(admin: Admin) -> Starlette:
+    """The application."""
+    endpoints = _Endpoints(admin)
+    return Starlette(
+        routes=[
+            Route("/", endpoints.index),
+            Route("/live", endpoints.live),
+            Route("/ready", endpoints.ready),
+            Route("/health", endpoints.health),
+            Route("/metrics", endpoints.metrics),
+            Route("/certs", endpoints.certs),
+            Route("/certs/{cert_id}", endpoints.cert),
+            Route("/apis", endpoints.apis),
+            Route("/apis/{api_id}", endpoints.api, methods=["GET"]),
+            Route("/apis/{api_id}", endpoints.put, methods=["PUT"]),
+            Route("/apis/{api_id}", endpoints.delete, methods=["DELETE"]),
+            Route("/reload", endpoints.reload, methods=["POST"]),
+            Route("/openapi.json", endpoints.openapi),
+        ],
+        middleware=[Middleware(BearerToken, token=admin.token)],
+        exception_handlers={HTTPException: on_http_exception, Exception: on_error},
+    )
+
+
+class _Endpoints:
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+        # One at a time: concurrent scrapes would only take turns, each holding a rendering in memory.
+        self._scraping = asyncio.Lock()
+
+    async def index(self, _request: Request) -> Response:
+        calls = [f"{verb.upper():6} {path}" for path, verbs in document()["paths"].items() for verb in verbs]
+        return PlainTextResponse("\n".join([f"certgauge {__version__}", "", *calls, ""]))
+
+    async def live(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, _request: Request) -> Response:
+        reason = self._admin.not_ready()
+        return problem(503, reason) if reason else PlainTextResponse("ok\n")
+
+    async def health(self, _request: Request) -> Response:
+        report = await asyncio.to_thread(health.report, self._admin.health())
+        status = 503 if report["status"] == "fail" else 200
+        return JSONResponse(report, status, media_type="application/health+json")
+
+    async def metrics(self, request: Request) -> Response:
+        content = content_type(request.headers.get("accept", ""))
+        async with self._scraping:
+            pieces = await asyncio.to_thread(lambda: list(render(self._admin.sampler.sample(), content)))
+        return StreamingResponse(_each(pieces), media_type=content)
+
+    async def certs(self, request: Request) -> Response:
+        try:
+            query = certs.parse(request.query_params)
+        except certs.QueryError as exc:
+            return problem(400, str(exc))
+        now, entries = self._admin.clock(), self._admin.inventory.entries()
+        return JSONResponse(await asyncio.to_thread(certs.page, entries, query, now))
+
+    async def cert(self, request: Request) -> Response:
+        now, entries = self._admin.clock(), self._admin.inventory.entries()
+        found = await asyncio.to_thread(certs.detail, entries, request.path_params["cert_id"], now)
+        return JSONResponse(found) if found else problem(404, "No slot holds a certificate with this id.")
+
+    async def apis(self, _request: Request) -> Response:
+        plans = [api.plan for _, api in sorted(self._admin.gateway.apis.items())]
+        return JSONResponse({"apis": [plan.definition for plan in plans]})
+
+    async def api(self, request: Request) -> Response:
+        api = self._admin.gateway.apis.get(request.path_params["api_id"])
+        return JSONResponse(api.plan.definition) if api else _no_such_api()
+
+    async def put(self, request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return problem(413, "A definition has at most 1 MiB.")
+        api_id = request.path_params["api_id"]
+        try:
+            created = await self._admin.catalog.put(api_id, body)
+        except ConfigError as exc:
+            return invalid(exc.problems)
+        return JSONResponse(self._admin.gateway.apis[api_id].plan.definition, 201 if created else 200)
+
+    async def delete(self, request: Request) -> Response:
+        deleted = await self._admin.catalog.delete(request.path_params["api_id"])
+        return Response(status_code=204) if deleted else _no_such_api()
+
+    async def reload(self, _request: Request) -> Response:
+        try:
+            return JSONResponse(asdict(await self._admin.catalog.reload()))
+        except PartlyRefusedError as exc:
+            return invalid(exc.problems, **asdict(exc.changes))
+        except ConfigError as exc:
+            return invalid(exc.problems)
+
+    async def openapi(self, _request: Request) -> Response:
+        return JSONResponse(document())
+
+
+async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    # A piece for each metric: one write of tens of megabytes would hold up the loop.
+    for piece in pieces:
+        yield piece
+
+
+async def _body(request: Request) -> bytes | None:
+    """The request's body; None if it is too large."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_DEFINITION:
+            return None
+    return body
+
+
+def _no_such_api() -> Response:
+    return problem(404, "No API has this id.")

@@ -1,0 +1,165 @@
+"""`/certs`: a row for each slot, soonest to expire first."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.datastructures import QueryParams
+
+from exporter.certcheck.events import rfc3339
+from exporter.certcheck.expiry import State, days_remaining, judge
+from exporter.certcheck.inventory import Entry
+from exporter.certcheck.slot import Role
+
+_MOST_ROWS = 1000
+_FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
+
+
+class QueryError(ValueError):
+    """A query parameter is wrong; the text says which, and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which rows, and how many."""
+
+    api_id: str | None = None
+    role: Role | None = None
+    state: State | None = None
+    within: timedelta | None = None
+    limit: int = 100
+    after: tuple[str, ...] | None = None
+    """The sort key of the last row that was seen."""
+
+
+def parse(parameters: QueryParams) -> Query:
+    """The query.
+
+    Raises:
+        QueryError: a parameter is unknown, repeated, or has a wrong value.
+    """
+    names = [name for name, _ in parameters.multi_items()]
+    for name in names:
+        if name not in _FILTERS:
+            raise QueryError(f"{name!r} is not a parameter; known here: {', '.join(sorted(_FILTERS))}")
+        if names.count(name) > 1:
+            raise QueryError(f"{name} is given twice")
+    if parameters.get("sort", "expires_at") != "expires_at":
+        raise QueryError("sort must be expires_at")
+    within = parameters.get("expiring_within_days")
+    return Query(
+        parameters.get("api_id"),
+        Role(_one_of("role", parameters["role"], Role)) if "role" in parameters else None,
+        State(_one_of("state", parameters["state"], State)) if "state" in parameters else None,
+        timedelta(days=_whole("expiring_within_days", within, 0, 36500)) if within is not None else None,
+        _whole("limit", parameters.get("limit", "100"), 1, _MOST_ROWS),
+        _from_cursor(parameters["cursor"]) if parameters.get("cursor") else None,
+    )
+
+
+def page(entries: Iterable[Entry], query: Query, now: datetime) -> dict[str, Any]:
+    """`{"certs": [...], "next": cursor or null}`. Blocks for tens of milliseconds with 20,000 slots."""
+    chosen = sorted(
+        (key, entry) for entry in entries if _is_chosen(entry, query, now) for key in [soonest_first(entry)]
+    )
+    rest = [item for item in chosen if query.after is None or item[0] > query.after]
+    shown = rest[: query.limit]
+    following = _cursor(shown[-1][0]) if len(rest) > len(shown) else None
+    return {"certs": [row(entry, now) for _, entry in shown], "next": following}
+
+
+def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, Any] | None:
+    """One certificate and the slots that use it; None if none does."""
+    users = sorted((entry for entry in entries if entry.cert_id == cert_id), key=soonest_first)
+    certificate = users[0].reading.certificate if users else None
+    if certificate is None:
+        return None
+    return {
+        "cert_id": certificate.cert_id,
+        "cert_name": certificate.cert_name,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial_number": certificate.serial_number,
+        "sans": list(certificate.sans),
+        "not_before": rfc3339(certificate.not_before),
+        "expires_at": rfc3339(certificate.not_after),
+        "days_remaining": days_remaining(certificate.not_after, now),
+        "key_type": certificate.key_type,
+        "signature_algorithm": certificate.signature_algorithm,
+        "slots": [row(entry, now) for entry in users],
+    }
+
+
+def row(entry: Entry, now: datetime) -> dict[str, Any]:
+    """One slot. What is unknown is absent."""
+    slot, certificate, reading = entry.slot, entry.reading.certificate, entry.reading
+    observed_at = entry.usage.last_observed_at
+    fields = {
+        "api_id": slot.api_id,
+        "cert_role": slot.role.value,
+        "cert_ref": slot.cert_ref,
+        "cert_id": certificate and certificate.cert_id,
+        "cert_name": certificate and certificate.cert_name,
+        "state": judge(reading, entry.policy, now).value,
+        "reason": reading.invalid and reading.invalid.value,
+        "detail": reading.detail or None,
+        "not_before": certificate and rfc3339(certificate.not_before),
+        "expires_at": certificate and rfc3339(certificate.not_after),
+        "days_remaining": certificate and days_remaining(certificate.not_after, now),
+        "issuer": certificate and certificate.issuer,
+        "serial_number": certificate and certificate.serial_number,
+        "sans": list(certificate.sans) if certificate else None,
+        "server_address": slot.server_address,
+        "server_port": slot.server_port,
+        "chain_position": entry.position and entry.position.value,
+        "chain_index": slot.chain_index if entry.chain_length > 1 else None,
+        "last_observed_at": observed_at and rfc3339(observed_at),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _is_chosen(entry: Entry, query: Query, now: datetime) -> bool:
+    slot, certificate = entry.slot, entry.reading.certificate
+    return (
+        query.api_id in (None, slot.api_id)
+        and query.role in (None, slot.role)
+        and query.state in (None, judge(entry.reading, entry.policy, now))
+        and (query.within is None or (certificate is not None and certificate.not_after - now <= query.within))
+    )
+
+
+def soonest_first(entry: Entry) -> tuple[str, ...]:
+    """A sort key: soonest to expire first; what has no date at all before that, for it needs somebody most."""
+    slot, certificate = entry.slot, entry.reading.certificate
+    # Of one length, so that text sorts as time.
+    expires_at = rfc3339(certificate.not_after) if certificate else ""
+    place = (slot.api_id or "", slot.role.value, slot.cert_ref or "", slot.server_address or "")
+    return expires_at, *place, f"{slot.server_port or 0:05}", f"{slot.chain_index:05}"
+
+
+def _cursor(key: tuple[str, ...]) -> str:
+    return base64.urlsafe_b64encode("\0".join(key).encode()).decode()
+
+
+def _from_cursor(cursor: str) -> tuple[str, ...]:
+    try:
+        return tuple(base64.urlsafe_b64decode(cursor.encode()).decode().split("\0"))
+    except ValueError:
+        raise QueryError("cursor must be the next of an earlier answer") from None
+
+
+def _one_of(name: str, value: str, known: type[Role | State]) -> str:
+    values = [each.value for each in known]
+    if value not in values:
+        raise QueryError(f"{name} must be one of {', '.join(values)}")
+    return value
+
+
+def _whole(name: str, text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise QueryError(f"{name} must be a whole number from {least} to {most}")
+    return int(text)

@@ -1,0 +1,152 @@
+"""The admin listener's OpenAPI document."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from exporter import __version__
+from exporter.certcheck.expiry import State
+from exporter.certcheck.slot import Role
+from exporter.config import ApiDefinition
+
+_API_ID = {"name": "api_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_CERT_ID = {
+    "name": "cert_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
+_OPEN: list[Any] = []
+
+
+@cache
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1. One object, not to be changed."""
+    definition = ApiDefinition.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = definition.pop("$defs", {}) | {"ApiDefinition": definition, "Problem": _PROBLEM}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "certgauge", "version": __version__, "license": {"name": "Apache-2.0"}},
+        "security": [{"token": []}],
+        "paths": _paths(),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    return {
+        "/": {"get": _call("What can be asked here.", {"200": _text("The calls.")})},
+        "/live": {"get": _call("Whether the process answers.", {"200": _text("It does.")}, _OPEN)},
+        "/ready": {
+            "get": _call("Whether traffic may come.", {"200": _text("It may."), "503": _problem("Not now.")}, _OPEN)
+        },
+        "/health": {
+            "get": _call("The state of the monitor.", {"200": _json("pass or warn"), "503": _json("fail")}, _OPEN)
+        },
+        "/metrics": {"get": _call("Prometheus or OpenMetrics text.", {"200": _text("All metrics.")}, _OPEN)},
+        "/certs": {
+            "get": {
+                **_call(
+                    "A row for each slot, soonest first.", {"200": _json("A page."), "400": _problem("A parameter.")}
+                ),
+                "parameters": _CERTS_PARAMETERS,
+            }
+        },
+        "/certs/{cert_id}": {
+            "get": {
+                **_call("One certificate and its slots.", {"200": _json("It."), "404": _problem("No slot holds it.")}),
+                "parameters": [_CERT_ID],
+            }
+        },
+        "/apis": {"get": _call("All definitions, secrets redacted.", {"200": _json("They.")})},
+        "/apis/{api_id}": {
+            "parameters": [_API_ID],
+            "get": _call("One definition, secrets redacted.", {"200": _definition("It."), "404": _NO_API}),
+            "put": {
+                **_call(
+                    "Load or replace an API, until DELETE, a reload that defines it, or restart.",
+                    {
+                        "200": _definition("Replaced."),
+                        "201": _definition("Loaded."),
+                        "413": _problem("Too large."),
+                        "422": _problem("Wrong, with every error."),
+                    },
+                ),
+                "requestBody": {"required": True, **_definition("The definition.")},
+            },
+            "delete": _call("Unload an API.", {"204": {"description": "Its batcher has stopped."}, "404": _NO_API}),
+        },
+        "/reload": {
+            "post": _call(
+                "Read the configuration again.",
+                {"200": _json("The ids added, changed and removed."), "422": _problem("Wrong, with every error.")},
+            )
+        },
+        "/openapi.json": {"get": _call("This document.", {"200": _json("It.")})},
+    }
+
+
+def _call(summary: str, responses: dict[str, Any], security: list[Any] | None = None) -> dict[str, Any]:
+    if security is not None:
+        return {"summary": summary, "responses": responses, "security": security}
+    return {"summary": summary, "responses": responses | {"401": _problem("A bearer token is needed.")}}
+
+
+def _content(description: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {kind: {"schema": schema}}}
+
+
+def _text(description: str) -> dict[str, Any]:
+    return _content(description, "text/plain", {"type": "string"})
+
+
+def _json(description: str) -> dict[str, Any]:
+    return _content(description, "application/json", {"type": "object"})
+
+
+def _definition(description: str) -> dict[str, Any]:
+    return _content(description, "application/json", {"$ref": "#/components/schemas/ApiDefinition"})
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return _content(description, "application/problem+json", {"$ref": "#/components/schemas/Problem"})
+
+
+_NO_API = _problem("No API has this id.")
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("file", "path", "message")},
+            },
+        },
+    },
+}
+
+
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}
+
+
+_CERTS_PARAMETERS = [
+    _query("api_id", {"type": "string"}),
+    _query("role", {"enum": [role.value for role in Role]}),
+    _query("state", {"enum": [state.value for state in State]}),
+    _query("expiring_within_days", {"type": "integer", "minimum": 0, "maximum": 36500}),
+    _query("sort", {"enum": ["expires_at"]}),
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    _query("cursor", {"type": "string"}),
+]

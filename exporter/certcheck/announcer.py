@@ -1,0 +1,98 @@
+"""Which state of a slot is worth an event, and letting it out once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from datetime import datetime
+from typing import TypeAlias
+
+from exporter.certcheck.certificate import InvalidReason
+from exporter.certcheck.events import EventKind, ExpiryEvent
+from exporter.certcheck.expiry import State
+from exporter.certcheck.inventory import Entry
+from exporter.certcheck.ports import CooldownKey, CooldownStore, EventSink
+from exporter.certcheck.slot import Slot
+from exporter.certcheck.tally import ErrorReason, Tally
+
+log = logging.getLogger(__name__)
+
+_EVENT_OF = {
+    State.EXPIRING: EventKind.EXPIRING_SOON,
+    State.EXPIRED: EventKind.EXPIRED,
+    State.NOT_YET_VALID: EventKind.INVALID,
+    State.UNREADABLE: EventKind.INVALID,
+}
+
+_SINK_TIMEOUT_SECONDS = 10.0
+
+
+Announced: TypeAlias = dict[Slot, str | None]
+"""The slots for which something was said and not yet taken back, with the `cert_id` it was said of, if that was known.
+
+Outlives a generation: the next one says `CertificateRenewed` for what this one warned of.
+"""
+
+
+class Announcer:
+    """Turns a state into an event, unless its cooldown is running."""
+
+    def __init__(self, cooldowns: CooldownStore, sink: EventSink, tally: Tally) -> None:
+        self._cooldowns = cooldowns
+        self._sink = sink
+        self._tally = tally
+        self._attempted: dict[CooldownKey, str] = {}
+
+    async def announce(self, entries: list[Entry], state: State, announced: Announced, now: datetime) -> bool:
+        """Say what there is to say of one certificate in all its slots of one API and role; the first one speaks.
+
+        Returns False if the event was not taken and is to be tried again.
+        """
+        entry = entries[0]
+        kind = _EVENT_OF.get(state)
+        if kind is not None:
+            taken = await self._emit(entry, kind, now, reason=_reason(entry, state))
+            if taken:
+                announced.update((each.slot, each.cert_id) for each in entries)
+            return taken
+        replaced = [announced[e.slot] for e in entries if announced.get(e.slot, e.cert_id) != e.cert_id]
+        taken = not replaced or await self._emit(entry, EventKind.RENEWED, now, previous=replaced[0])
+        if taken:
+            for each in entries:
+                announced.pop(each.slot, None)
+        return taken
+
+    async def _emit(
+        self,
+        entry: Entry,
+        kind: EventKind,
+        now: datetime,
+        *,
+        reason: InvalidReason | None = None,
+        previous: str | None = None,
+    ) -> bool:
+        slot = entry.slot
+        key = CooldownKey(slot.api_id, slot.role, entry.identity, kind)
+        cooldown = entry.policy.event_cooldown
+        if cooldown and not await self._cooldowns.try_start(key, cooldown):
+            return True
+        event_id = self._attempted.setdefault(key, str(uuid.uuid4()))
+        event = ExpiryEvent(kind, event_id, slot, now, entry.reading.certificate, reason, previous)
+        try:
+            async with asyncio.timeout(_SINK_TIMEOUT_SECONDS):
+                await self._sink.emit(event)
+        except Exception as exc:  # the next flush tries again
+            self._tally.error(ErrorReason.EVENT_NOT_DELIVERED)
+            log.error("event was not delivered", extra={"event": kind.value, "error": type(exc).__name__})
+            await self._cooldowns.clear(key)
+            return False
+        del self._attempted[key]
+        self._tally.events[slot.api_id, slot.role, kind] += 1
+        return True
+
+
+def _reason(entry: Entry, state: State) -> InvalidReason | None:
+    if state is State.NOT_YET_VALID:
+        return InvalidReason.NOT_YET_VALID
+    return entry.reading.invalid if state is State.UNREADABLE else None

@@ -1,0 +1,126 @@
+"""What is announced about a certificate, and its payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from exporter.certcheck.certificate import Certificate, InvalidReason
+from exporter.certcheck.expiry import days_remaining, days_since_expiry
+from exporter.certcheck.slot import Role, Slot
+
+
+class EventKind(StrEnum):
+    """The events, by the name in the payload."""
+
+    EXPIRING_SOON = "CertificateExpiringSoon"
+    EXPIRED = "CertificateExpired"
+    RENEWED = "CertificateRenewed"
+    INVALID = "CertificateInvalid"
+
+
+ROLE_WORDS = {
+    Role.UPSTREAM: "Upstream",
+    Role.UPSTREAM_SERVER: "Upstream server",
+    Role.CLIENT: "Client",
+    Role.SERVER: "Server",
+    Role.CA: "CA",
+}
+
+REASON_WORDS = {
+    InvalidReason.MISSING: "a file is missing",
+    InvalidReason.UNREADABLE: "it cannot be read",
+    InvalidReason.BAD_TIME: "its dates cannot be read",
+    InvalidReason.KEY_MISMATCH: "the private key does not belong to it",
+    InvalidReason.BAD_PASSPHRASE: "the passphrase does not open the private key",
+    InvalidReason.NOT_YET_VALID: "it is not valid yet",
+    InvalidReason.HOSTNAME_MISMATCH: "it is for another name",
+    InvalidReason.UNKNOWN_ISSUER: "its issuer is not trusted",
+    InvalidReason.SELF_SIGNED: "it is self-signed and not trusted",
+    InvalidReason.REVOKED: "it is revoked",
+    InvalidReason.REFUSED_BY_UPSTREAM: "the upstream refused it",
+    InvalidReason.OTHER: "it failed verification",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryEvent:
+    """One announcement about the certificate in one slot.
+
+    `event_id` is the same for every attempt to deliver it. `certificate` is None where nothing could be read.
+    """
+
+    kind: EventKind
+    event_id: str
+    slot: Slot
+    timestamp: datetime
+    certificate: Certificate | None = None
+    reason: InvalidReason | None = None
+    previous_cert_id: str | None = None
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        subject = f"{ROLE_WORDS[self.slot.role]} certificate"
+        if self.kind is EventKind.INVALID or self.certificate is None:
+            return f"{subject} is not usable: {REASON_WORDS[self.reason or InvalidReason.OTHER]}"
+        not_after = self.certificate.not_after
+        match self.kind:
+            case EventKind.EXPIRED:
+                return f"{subject} expired {_ago(days_since_expiry(not_after, self.timestamp))}"
+            case EventKind.RENEWED:
+                return f"{subject} was renewed and is valid for {_duration(not_after - self.timestamp)}"
+            case _:
+                return f"{subject} will expire in {_duration(not_after - self.timestamp)}"
+
+    def payload(self) -> dict[str, str | int]:
+        """The attributes of the log record and the body of a webhook. What is unknown is absent."""
+        slot, certificate = self.slot, self.certificate
+        fields: dict[str, str | int | None] = {
+            "event": self.kind.value,
+            "event_id": self.event_id,
+            "api_id": slot.api_id,
+            "cert_id": certificate.cert_id if certificate else None,
+            "cert_role": slot.role.value,
+            "cert_name": certificate.cert_name if certificate else None,
+            "cert_ref": slot.cert_ref,
+            "message": self.message,
+            "timestamp": rfc3339(self.timestamp),
+            **(self._dates(certificate) if certificate else {}),
+            "issuer": certificate.issuer if certificate else None,
+            "serial_number": certificate.serial_number if certificate else None,
+            "server_address": slot.server_address,
+            "server_port": slot.server_port,
+            "reason": self.reason.value if self.reason else None,
+            "previous_cert_id": self.previous_cert_id,
+        }
+        return {key: value for key, value in fields.items() if value is not None}
+
+    def _dates(self, certificate: Certificate) -> dict[str, str | int]:
+        expires_at = rfc3339(certificate.not_after)
+        dates: dict[str, str | int] = {
+            "expires_at": expires_at,
+            "days_remaining": days_remaining(certificate.not_after, self.timestamp),
+        }
+        if self.kind is EventKind.EXPIRED:
+            dates["expired_at"] = expires_at
+            dates["days_since_expiry"] = days_since_expiry(certificate.not_after, self.timestamp)
+        return dates
+
+
+def rfc3339(instant: datetime) -> str:
+    """`2026-01-27T10:30:00Z`: whole seconds, UTC."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def _duration(left: timedelta) -> str:
+    for unit, name in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour")):
+        count = left // unit
+        if count >= 1:
+            return f"{count} {name}" + ("s" if count > 1 else "")
+    return "less than an hour"
+
+
+def _ago(days: int) -> str:
+    return "today" if days <= 0 else "1 day ago" if days == 1 else f"{days} days ago"

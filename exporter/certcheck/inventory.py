@@ -1,0 +1,101 @@
+"""Which certificate is in which slot, now. Read by the gauges on another thread, whenever they are collected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+
+from exporter.certcheck.certificate import Reading
+from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.certcheck.slot import ChainPosition, Observation, Slot, Usage, chain_position
+from exporter.certcheck.tally import ErrorReason, Tally
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """The certificate in one slot, under the generation of the API that put it there."""
+
+    slot: Slot
+    reading: Reading
+    policy: ExpiryPolicy
+    usage: Usage
+    chain_length: int = 1
+    superseded: bool = False
+    """A later generation has taken over the slot."""
+
+    @property
+    def cert_id(self) -> str | None:
+        """Of the certificate, if one could be read."""
+        return self.reading.certificate.cert_id if self.reading.certificate else None
+
+    @property
+    def identity(self) -> str:
+        """What cooldowns know it by: `cert_id`; where there is none, the reference or the address."""
+        return self.cert_id or self.slot.cert_ref or f"{self.slot.server_address}:{self.slot.server_port}"
+
+    @property
+    def position(self) -> ChainPosition | None:
+        """Leaf, intermediate or root, if known."""
+        return chain_position(self.slot.role, self.slot.chain_index, self.reading.certificate)
+
+
+def entries_of(observation: Observation, policy: ExpiryPolicy) -> list[Entry]:
+    """One entry for each certificate of the chain, sharing the observation's usage."""
+    return [
+        Entry(slot, reading, policy, observation.usage, len(observation.chain))
+        for slot, reading in zip(observation.slots(), observation.chain, strict=True)
+    ]
+
+
+class Inventory:
+    """The slots of everything that is loaded, at most `limit` of them.
+
+    Changed on the event loop only; `entries()` may be called from any thread.
+    """
+
+    def __init__(self, tally: Tally, limit: int = 20_000) -> None:
+        self.limit = limit
+        self._tally = tally
+        self._entries: dict[Slot, Entry] = {}
+        self._lock = Lock()
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Let the entries take their slots. Of one certificate in the same slot as before, the last use is kept.
+
+        What is beyond the limit is counted and logged, never silently missing; it is judged and announced all the same.
+        """
+        refused = 0
+        with self._lock:
+            for entry in entries:
+                previous = self._entries.get(entry.slot)
+                if previous is None and len(self._entries) >= self.limit:
+                    refused += 1
+                    continue
+                if previous is not None and previous is not entry:
+                    _take_over(previous, entry)
+                self._entries[entry.slot] = entry
+        if refused:
+            self._tally.errors[ErrorReason.INVENTORY_FULL] += refused
+            log.error("inventory is full: certificates have no series", extra={"refused": refused, "limit": self.limit})
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """Empty the slots that these entries still hold; what a later generation has taken over stays."""
+        with self._lock:
+            for entry in entries:
+                if self._entries.get(entry.slot) is entry:
+                    del self._entries[entry.slot]
+
+    def entries(self) -> list[Entry]:
+        """All entries at this instant."""
+        with self._lock:
+            return list(self._entries.values())
+
+
+def _take_over(previous: Entry, entry: Entry) -> None:
+    previous.superseded = True
+    if entry.usage.last_observed_at is None and previous.identity == entry.identity:
+        entry.usage.last_observed_at = previous.usage.last_observed_at

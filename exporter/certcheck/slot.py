@@ -1,0 +1,88 @@
+"""Where a certificate is used, and the sight of one in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from exporter.certcheck.certificate import Certificate, Reading
+
+
+class Role(StrEnum):
+    """What a certificate is for, seen from this gateway (`cert_role`)."""
+
+    UPSTREAM = "upstream"
+    """Presented by us to an upstream: a client certificate."""
+    UPSTREAM_SERVER = "upstream_server"
+    """Presented by an upstream to us."""
+    CLIENT = "client"
+    """That a client of an API may present, or did."""
+    SERVER = "server"
+    """Served by our own listeners."""
+    CA = "ca"
+    """A configured trust anchor."""
+
+
+class ChainPosition(StrEnum):
+    """What a certificate is in its chain."""
+
+    LEAF = "leaf"
+    INTERMEDIATE = "intermediate"
+    ROOT = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place a certificate is used. A renewed certificate takes over its slot.
+
+    `api_id` is None for the gateway's own. `cert_ref` is None for what was presented to us; the address is None where
+    no server is involved. `chain_index` counts from 0 in the file or chain.
+    """
+
+    api_id: str | None
+    role: Role
+    cert_ref: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+    chain_index: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Usage:
+    """When a chain was last seen on the wire. Written once per request, read by the gauges."""
+
+    last_observed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """A chain in use: configured for an API, presented by us on a request, or presented to us in a handshake.
+
+    Made once, when the file is loaded or the connection is made, and handed over as often as it is used. The chain is
+    leaf first; a bundle of trust anchors is in the order of its file.
+    """
+
+    api_id: str | None
+    role: Role
+    chain: tuple[Reading, ...]
+    cert_ref: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+    usage: Usage = field(default_factory=Usage, repr=False)
+
+    def slots(self) -> tuple[Slot, ...]:
+        """The slot of each certificate of the chain, in its order."""
+        return tuple(
+            Slot(self.api_id, self.role, self.cert_ref, self.server_address, self.server_port, index)
+            for index in range(len(self.chain))
+        )
+
+
+def chain_position(role: Role, index: int, certificate: Certificate | None) -> ChainPosition | None:
+    """Leaf, intermediate or root; None where an anchor could not be read. In a chain, the first is the leaf."""
+    if role is not Role.CA and index == 0:
+        return ChainPosition.LEAF
+    if certificate is None:
+        return None
+    return ChainPosition.ROOT if certificate.self_issued else ChainPosition.INTERMEDIATE

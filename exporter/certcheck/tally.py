@@ -1,0 +1,70 @@
+"""What happened, counted in plain attributes. Exported by whoever renders metrics; nothing here is slow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from exporter.certcheck.events import EventKind
+from exporter.certcheck.expiry import State
+from exporter.certcheck.slot import Role
+
+COOLDOWN = "cooldown"
+"""The outcome of a check that was not made, for one was made a short while ago."""
+
+_MOST_UNLOADED = 100
+
+
+class Outcome(StrEnum):
+    """What became of an observation."""
+
+    ACCEPTED = "accepted"
+    AFTER_UNLOAD = "after_unload"
+    DROPPED = "dropped"
+
+
+class ErrorReason(StrEnum):
+    """`certificate.errors` by `reason`: a fixed set, each at 0 from the start."""
+
+    NIL_CERTIFICATE = "nil_certificate"
+    NO_LEAF = "no_leaf"
+    UNREADABLE_CERTIFICATE = "unreadable_certificate"
+    CERTIFICATE_UNUSABLE = "certificate_unusable"
+    INVENTORY_FULL = "inventory_full"
+    COOLDOWN_STORE_FAILED = "cooldown_store_failed"
+    EVENT_NOT_DELIVERED = "event_not_delivered"
+    FLUSH_FAILED = "flush_failed"
+    FLUSH_TIMEOUT = "flush_timeout"
+    RELOAD_FAILED = "reload_failed"
+    DRAIN_TIMEOUT = "drain_timeout"
+    OTLP_EXPORT_FAILED = "otlp_export_failed"
+
+
+class Tally:
+    """Counters. Those of an unloaded API are forgotten: loading and unloading for ever leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self.observations: Counter[tuple[str | None, Role, Outcome]] = Counter()
+        self.checks: Counter[tuple[str | None, State | str]] = Counter()
+        self.events: Counter[tuple[str | None, Role, EventKind]] = Counter()
+        self.errors: Counter[ErrorReason] = Counter(dict.fromkeys(ErrorReason, 0))
+
+    def error(self, reason: ErrorReason) -> None:
+        """Count one."""
+        self.errors[reason] += 1
+
+    def after_unload(self, api_id: str | None, role: Role) -> None:
+        """Count an observation that came too late. These outlive their API; only the last 100 series are kept."""
+        key = (api_id, role, Outcome.AFTER_UNLOAD)
+        count = self.observations.pop(key, 0)
+        late = [k for k in self.observations if k[2] is Outcome.AFTER_UNLOAD] if not count else []
+        for oldest in late[: len(late) + 1 - _MOST_UNLOADED]:
+            del self.observations[oldest]
+        # Put back last: a dict keeps its order, so the first is the one that was quiet for longest.
+        self.observations[key] = count + 1
+
+    def forget(self, api_id: str) -> None:
+        """Drop the API's series; but what was counted after its unload stays to be seen."""
+        for counter in (self.observations, self.checks, self.events):
+            for key in [k for k in counter if k[0] == api_id and Outcome.AFTER_UNLOAD not in k]:
+                del counter[key]

@@ -1,0 +1,14 @@
+"""Text from certificates and file names, made safe for every place it will be shown in."""
+
+_LONGEST = 256
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and lone surrogates replaced by U+FFFD, at most 256 characters.
+
+    One lone surrogate in one label would make a whole scrape fail.
+    """
+    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)

@@ -1,0 +1,1 @@
+"""Certificates and keys from files, and the TLS contexts made of them."""

@@ -1,0 +1,131 @@
+"""The command line: `run`, `demo`, `check`. The only place that reads the environment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from exporter import __version__, demo, logs
+from exporter.app import running, utc_now
+from exporter.check import as_json, examine, table
+from exporter.problems import ConfigError
+from exporter.proxy.core import CoreFactory
+from exporter.settings import Settings, read_settings
+from exporter.telemetry.environment import Otlp, read_otlp, unsupported
+
+CORES = "certgauge.proxy_cores"
+"""The entry-point group in which proxy cores are registered."""
+
+_WRONG = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the result is its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigError as exc:
+        for problem in exc.problems:
+            print(f"certgauge: {problem}", file=sys.stderr)
+        return _WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("certgauge", description="A reverse proxy that knows every certificate it uses.")
+    parser.add_argument("--version", action="version", version=f"certgauge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="serve a configuration")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE")
+    run.add_argument("--log-level", choices=("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
+    run.set_defaults(run=_run)
+    check = commands.add_parser("check", help="validate a configuration and show its certificates")
+    check.add_argument("--config", type=Path, required=True, metavar="FILE")
+    check.add_argument("--json", action="store_true", help="print a JSON document instead of a table")
+    check.set_defaults(run=_check)
+    show = commands.add_parser("demo", help="everything on one machine, nothing to prepare")
+    show.set_defaults(run=_demo)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    logs.configure(options.log_level)
+    read = _reader(options.config)
+    settings = read()
+    telemetry = _telemetry(os.environ)
+    _on_loop(_serve(settings, read, telemetry))
+    return 0
+
+
+async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Otlp) -> None:
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with (
+        running(settings, read, cores=_cores(), telemetry=telemetry) as serves,
+        asyncio.TaskGroup() as tasks,
+    ):
+        print(f"proxy {serves.proxy_url}", f"admin {serves.admin_url}", sep="\n", flush=True)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(serves.reload(), name="reload"))
+        await stop.wait()
+
+
+def _check(options: argparse.Namespace) -> int:
+    report = examine(_reader(options.config)(), utc_now())
+    if options.json:
+        print(json.dumps(as_json(report), indent=2))
+    else:
+        print(*table(report), sep="\n")
+        for problem in (*report.problems, *report.warnings):
+            print(f"certgauge: {problem}", file=sys.stderr)
+    return report.exit_status
+
+
+def _demo(_options: argparse.Namespace) -> int:
+    logs.configure("WARNING")
+    # The demo prints them itself.
+    logging.getLogger("certgauge.events").disabled = True
+    _on_loop(_show(_telemetry(os.environ)))
+    return 0
+
+
+async def _show(telemetry: Otlp) -> None:
+    stop = asyncio.Event()
+    _on_signals(stop)
+    await demo.run(stop, _cores(), telemetry)
+
+
+def _on_loop(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _reader(path: Path) -> Callable[[], Settings]:
+    return partial(read_settings, path, dict(os.environ), [each.name for each in entry_points(group=CORES)])
+
+
+def _cores() -> Mapping[str, CoreFactory]:
+    return {each.name: each.load() for each in entry_points(group=CORES)}
+
+
+def _telemetry(environment: Mapping[str, str]) -> Otlp:
+    for problem in unsupported(environment):
+        print(f"certgauge: {problem}", file=sys.stderr)
+    return read_otlp(environment)

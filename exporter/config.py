@@ -1,0 +1,262 @@
+"""The configuration file and API definitions: strict, frozen models that refuse what they do not understand."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_serializer,
+    field_validator,
+)
+
+from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.target import Target, match_pattern, normalise_pattern, parse_target
+
+REDACTED = "<redacted>"
+
+EventName = Literal["CertificateExpiringSoon", "CertificateExpired", "CertificateRenewed", "CertificateInvalid"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+def _reference(name: str) -> str:
+    if not name or len(name) > 128 or not name.isprintable() or name != name.strip():
+        raise ValueError("must be 1 to 128 visible characters")
+    return name
+
+
+def _address(listen: str) -> str:
+    host, colon, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    try:
+        ipaddress.ip_address(bare or "-")
+    except ValueError:
+        raise ValueError("must be ADDRESS:PORT with an IP address, like 127.0.0.1:8080 or [::1]:8080") from None
+    if (":" in bare) != host.startswith("["):
+        raise ValueError("must have brackets around an IPv6 address, and only there: [::1]:8080")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("must end in a port from 0 to 65535, like :8080")
+    return listen
+
+
+def _listen_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must begin with a slash")
+    if len(path) > 1024:
+        raise ValueError("must have at most 1024 characters")
+    if not all("!" <= c <= "~" for c in path) or any(c in path for c in "?#"):
+        raise ValueError("must be a path of visible ASCII characters, without ? and #; percent-encode the others")
+    if {".", ".."} & set(path.split("/")):
+        raise ValueError("must not have . or .. as a segment")
+    return path
+
+
+def _state(state: str) -> str:
+    if state.startswith(("sqlite:", "redis:", "rediss:")):
+        raise ValueError("must be memory: this version has no other store")
+    if state != "memory":
+        raise ValueError("must be memory")
+    return state
+
+
+def _target(url: str) -> str:
+    parse_target(url)
+    return url
+
+
+def _patterns(patterns: dict[str, str]) -> dict[str, str]:
+    normalised: dict[str, str] = {}
+    for pattern, reference in patterns.items():
+        try:
+            key = normalise_pattern(pattern)
+        except ValueError as exc:
+            raise ValueError(f"key {pattern!r} {exc}") from None
+        if key in normalised:
+            raise ValueError(f"has the host {key!r} twice, in two spellings")
+        normalised[key] = reference
+    return normalised
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+Listen = Annotated[str, AfterValidator(_address)]
+UpstreamCertificates = Annotated[dict[str, Reference], AfterValidator(_patterns)]
+Seconds = Annotated[float, Field(ge=0, le=10 * 366 * 86400, allow_inf_nan=False)]
+
+
+class ProxyTls(_Model):
+    """TLS of the proxy's listener."""
+
+    certificate: Reference
+    client_ca: Reference | None = None
+
+
+class AdminTls(_Model):
+    """TLS of the admin listener."""
+
+    certificate: Reference
+
+
+class Proxy(_Model):
+    """The listener that carries traffic."""
+
+    listen: Listen = "127.0.0.1:8080"
+    core: str = "aiohttp"
+    tls: ProxyTls | None = None
+    drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
+    upstream_timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30.0
+
+
+class Admin(_Model):
+    """The listener for metrics, health and administration."""
+
+    listen: Listen = "127.0.0.1:9464"
+    token_file: str | None = None
+    tls: AdminTls | None = None
+
+
+class ApiMonitor(_Model):
+    """What an API may say of its monitoring; what it does not say is the gateway's."""
+
+    enabled: bool = True
+    warning_threshold_days: Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False)] = 30.0
+    warning_lifetime_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    check_cooldown_seconds: Seconds = 3600.0
+    event_cooldown_seconds: Seconds = 86400.0
+    flush_interval_seconds: Annotated[float, Field(ge=1, le=86400, allow_inf_nan=False)] = 30.0
+    check_on_load: bool = True
+
+    def policy(self) -> ExpiryPolicy:
+        """The same as domain values."""
+        return ExpiryPolicy(
+            warning_threshold=timedelta(days=self.warning_threshold_days),
+            warning_lifetime_fraction=self.warning_lifetime_fraction,
+            check_cooldown=timedelta(seconds=self.check_cooldown_seconds),
+            event_cooldown=timedelta(seconds=self.event_cooldown_seconds),
+            flush_interval=timedelta(seconds=self.flush_interval_seconds),
+            check_on_load=self.check_on_load,
+        )
+
+
+class GatewayMonitor(ApiMonitor):
+    """The gateway's monitoring, and what an API inherits."""
+
+    max_certificates: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+
+    def with_overrides(self, api: ApiMonitor) -> ApiMonitor:
+        """What holds for an API: its own word where it gave one."""
+        return self.model_copy(update={name: getattr(api, name) for name in api.model_fields_set})
+
+
+class CertificateEntry(_Model):
+    """A named certificate."""
+
+    cert_file: Annotated[str, Field(min_length=1)]
+    key_file: Annotated[str, Field(min_length=1)] | None = None
+    passphrase_file: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Webhook(_Model):
+    """Where an event is sent. URL and header values are secrets: they are never shown."""
+
+    url: SecretStr
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: SecretStr) -> SecretStr:
+        value = url.get_secret_value()
+        if not re.fullmatch(r"https?://[!-~]+", value) or "@" in value.split("/", 3)[2]:
+            raise ValueError("must be an http:// or https:// URL without credentials; put them into headers")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+                raise ValueError("has a name that is not a field name")
+            if not re.fullmatch(r"[\t -~]*", value.get_secret_value()):
+                raise ValueError(f"has a value of {name} that is not plain ASCII")
+        return headers
+
+    @field_serializer("url")
+    def _hide_url(self, _url: SecretStr) -> str:
+        return REDACTED
+
+    @field_serializer("headers")
+    def _hide_headers(self, headers: dict[str, SecretStr]) -> dict[str, str]:
+        return dict.fromkeys(headers, REDACTED)
+
+
+class Handler(_Model):
+    """A named place that events go to."""
+
+    name: Reference
+    webhook: Webhook
+
+
+class ApiDefinition(_Model):
+    """One API."""
+
+    api_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    name: Annotated[str, Field(max_length=256)] | None = None
+    listen_path: Annotated[str, AfterValidator(_listen_path)]
+    target_url: Annotated[str, AfterValidator(_target)]
+    strip_listen_path: bool = True
+    preserve_host_header: bool = False
+    upstream_certificates: UpstreamCertificates = Field(default_factory=dict)
+    upstream_certificates_disabled: bool = False
+    upstream_ca: Reference | None = None
+    client_certificates: list[Reference] = Field(default_factory=list)
+    certificate_expiry_monitor: ApiMonitor = Field(default_factory=ApiMonitor)
+    event_handlers: dict[EventName, list[Handler]] = Field(default_factory=dict)
+
+    @property
+    def target(self) -> Target:
+        """Where it forwards to."""
+        return parse_target(self.target_url)
+
+    def shown(self) -> dict[str, Any]:
+        """As people may see it: URLs and header values of webhooks redacted."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def _kind_of_api(value: Any) -> str | None:
+    return "file" if isinstance(value, str) else "definition" if isinstance(value, dict | ApiDefinition) else None
+
+
+class Configuration(_Model):
+    """The file that `certgauge run --config` takes."""
+
+    proxy: Proxy = Field(default_factory=Proxy)
+    admin: Admin = Field(default_factory=Admin)
+    certificate_expiry_monitor: GatewayMonitor = Field(default_factory=GatewayMonitor)
+    certificates: dict[Reference, CertificateEntry] = Field(default_factory=dict)
+    upstream_certificates: UpstreamCertificates = Field(default_factory=dict)
+    event_handlers: dict[EventName, list[Handler]] = Field(default_factory=dict)
+    state: Annotated[str, AfterValidator(_state)] = "memory"
+    apis: list[
+        Annotated[
+            Annotated[str, Tag("file")] | Annotated[ApiDefinition, Tag("definition")], Discriminator(_kind_of_api)
+        ]
+    ] = Field(default_factory=list)
+
+    def upstream_reference(self, api: ApiDefinition) -> str | None:
+        """The certificate to present for an API: its own map before the gateway's. None: none is configured."""
+        target = api.target
+        if api.upstream_certificates_disabled or target.scheme != "https":
+            return None
+        return match_pattern(api.upstream_certificates, target) or match_pattern(self.upstream_certificates, target)

@@ -1,0 +1,242 @@
+"""The APIs: loaded, matched, forwarded to, unloaded. Owns every batcher's task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from exporter.certcheck.announcer import Announced
+from exporter.certcheck.slot import Observation
+from exporter.certcheck.tally import ErrorReason
+from exporter.monitor import Monitor, MonitorPorts
+from exporter.plan import ApiPlan, MonitorPlan
+from exporter.proxy.core import CoreFactory, Failure, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from exporter.requests import Durations
+from exporter.routes import Routes
+
+log = logging.getLogger(__name__)
+
+
+class Api:
+    """One loaded generation of an API."""
+
+    def __init__(self, plan: ApiPlan, monitor: Monitor) -> None:
+        self.plan = plan
+        self.monitor = monitor
+        self.finished = False
+        """Its series have ended: what is measured now must not bring them back."""
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def begin(self) -> None:
+        """A request has begun that will have to finish before the generation is gone."""
+        self._in_flight += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """One such request is done."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no request is in flight."""
+        await self._idle.wait()
+
+
+class Gateway:
+    """Serves APIs through a proxy core and monitors their certificates.
+
+    An async context manager: leaving it unloads everything, awaits every batcher, and closes the core. All methods are
+    to be called on its event loop.
+    """
+
+    def __init__(
+        self, core: CoreFactory, ports: MonitorPorts, durations: Durations, drain_timeout_seconds: float = 30.0
+    ) -> None:
+        self._ports = ports
+        self._durations = durations
+        self._drain_timeout = drain_timeout_seconds
+        self._core = core(self.observe)
+        self._apis: dict[str, Api] = {}
+        self._routes: Routes[Api] = Routes({})
+        self._announced: dict[str | None, Announced] = {}
+        self._upstreams: set[Upstream] = set()
+        self._configured: dict[Observation, Monitor] = {}
+        self._changing = asyncio.Lock()
+        self._applying = asyncio.Lock()
+        self._tasks = asyncio.TaskGroup()
+        self._own = self._monitor(None, None)
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.unload(*self._apis)
+        await self._own.stop()
+        await self._core.close()
+        await self._tasks.__aexit__(None, None, None)
+
+    @property
+    def apis(self) -> dict[str, Api]:
+        """What is loaded, by `api_id`."""
+        return dict(self._apis)
+
+    @property
+    def batchers(self) -> int:
+        """How many batchers run, the gateway's own included. May be called from any thread."""
+        return sum(monitor.running for monitor in (self._own, *(api.monitor for api in list(self._apis.values()))))
+
+    def match(self, path: bytes) -> Api | None:
+        """The API for a raw request path."""
+        return self._routes.match(path)
+
+    @asynccontextmanager
+    async def forward(self, api: Api, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        """Send a request to the API's upstream. Enter for the response; leave to be done with it.
+
+        Raises:
+            UpstreamError: there is no response, or it ends early.
+        """
+        if api.plan.unusable is not None:
+            # It never gets as far as the core; the first use is noticed all the same.
+            self.observe_if_any(api.plan.upstream.observation)
+            raise UpstreamError(Failure.CERTIFICATE_UNUSABLE)
+        api.begin()
+        try:
+            async with self._core.forward(api.plan.upstream, request) as response:
+                yield response
+        finally:
+            api.end()
+
+    def observe_if_any(self, observation: Observation | None) -> None:
+        """Observe, where something is monitored."""
+        if observation is not None:
+            self.observe(observation)
+
+    def observe(self, observation: Observation | None) -> None:
+        """Note a chain in use. O(1), never waits, never raises: cores call it on the request path."""
+        if observation is None:
+            self._ports.tally.error(ErrorReason.NIL_CERTIFICATE)
+        elif not observation.chain:
+            self._ports.tally.error(ErrorReason.NO_LEAF)
+        elif (monitor := self._monitor_of(observation)) is None:
+            self._ports.tally.after_unload(observation.api_id, observation.role)
+        else:
+            monitor.observe(observation)
+
+    async def change(self, load: Collection[ApiPlan] = (), unload: Collection[str] = ()) -> asyncio.Task[None]:
+        """Load or replace some APIs and unload others: requests move over in one assignment, with no moment between.
+
+        Returns the task that finishes what is out of the routes: its requests, its batchers, its series. The gateway
+        awaits it; so may the caller, shielded. Unknown ids are none to unload.
+        """
+        async with self._changing:
+            apis = {plan.api_id: Api(plan, self._monitor(plan.api_id, plan.monitor)) for plan in load}
+            await self._carry(add={api.plan.upstream for api in apis.values() if api.plan.unusable is None})
+            gone = [api for api_id, api in self._apis.items() if api_id in apis or api_id in unload]
+            self._swap({**{key: api for key, api in self._apis.items() if key not in unload}, **apis}, gone)
+            for api in apis.values():
+                self._announce_load(api)
+            return self._tasks.create_task(self._finish(gone), name="finish")
+
+    async def load(self, *plans: ApiPlan) -> None:
+        """Load APIs, or replace those that are loaded under the same id."""
+        await self.change(load=plans)
+
+    async def unload(self, *api_ids: str) -> None:
+        """Unload APIs; returns when their requests are done, batchers awaited, series ended. Idempotent."""
+        # Whoever asked may leave; what was begun is finished.
+        await asyncio.shield(await self.change(unload=api_ids))
+
+    async def monitor_own(self, plan: MonitorPlan | None) -> None:
+        """Monitor the gateway's own certificates: those that belong to no API."""
+        previous, self._own = self._own, self._monitor(None, plan)
+        self._open(self._own)
+        self._close(previous)
+        self._own.observe_loaded()
+        await previous.stop()
+
+    def limit_certificates(self, most: int) -> None:
+        """How many slots have series; what is there already stays."""
+        self._ports.inventory.limit = most
+
+    def _monitor(self, api_id: str | None, plan: MonitorPlan | None) -> Monitor:
+        announced = self._announced.setdefault(api_id, {})
+        return Monitor(api_id, plan, announced=announced, ports=self._ports, tasks=self._tasks)
+
+    def _monitor_of(self, observation: Observation) -> Monitor | None:
+        monitor = self._configured.get(observation)
+        if monitor is not None or observation.cert_ref is not None:
+            # What was configured belongs to one generation and ends with it.
+            return monitor
+        if observation.api_id is None:
+            return self._own
+        api = self._apis.get(observation.api_id)
+        return api.monitor if api else None
+
+    def _swap(self, apis: dict[str, Api], retired: Collection[Api]) -> None:
+        """From one set of APIs to another, without a moment between."""
+        for api in apis.values():
+            if api is not self._apis.get(api.plan.api_id):
+                self._open(api.monitor)
+        self._apis = apis
+        self._routes = Routes({api.plan.listen_path: api for api in apis.values()})
+        for api in retired:
+            self._close(api.monitor)
+
+    def _open(self, monitor: Monitor) -> None:
+        monitor.publish()
+        self._configured.update(dict.fromkeys(monitor.observations, monitor))
+
+    def _close(self, monitor: Monitor) -> None:
+        monitor.retire()
+        for observation in monitor.observations:
+            del self._configured[observation]
+
+    def _announce_load(self, api: Api) -> None:
+        plan = api.plan
+        log.info("API loaded", extra={"api_id": plan.api_id, "listen_path": plan.listen_path.decode()})
+        if plan.unusable is not None:
+            self._ports.tally.error(ErrorReason.CERTIFICATE_UNUSABLE)
+            log.error("API answers 503: certificate unusable", extra={"api_id": plan.api_id, "why": plan.unusable})
+        api.monitor.observe_loaded()
+
+    async def _finish(self, apis: Collection[Api]) -> None:
+        """Drain, stop the batchers, end the series of generations that are out of the routes."""
+        await self._drain(apis)
+        try:
+            await self._carry(remove={api.plan.upstream for api in apis})
+        except Exception:  # a core that fails to let go must not keep the batchers alive
+            log.exception("proxy core failed to release upstreams")
+        # Side by side: one sink that hangs must not add up over a thousand APIs.
+        await asyncio.gather(*(api.monitor.stop() for api in apis))
+        for api in apis:
+            api.finished = True
+        for api_id in {api.plan.api_id for api in apis} - self._apis.keys():
+            self._announced.pop(api_id, None)
+            self._ports.tally.forget(api_id)
+            self._durations.forget(api_id)
+            log.info("API unloaded", extra={"api_id": api_id})
+
+    async def _drain(self, apis: Collection[Api]) -> None:
+        try:
+            async with asyncio.timeout(self._drain_timeout):
+                for api in apis:
+                    await api.idle()
+        except TimeoutError:
+            self._ports.tally.error(ErrorReason.DRAIN_TIMEOUT)
+            log.warning("requests in flight were cut off", extra={"seconds": self._drain_timeout})
+
+    async def _carry(self, add: Iterable[Upstream] = (), remove: Iterable[Upstream] = ()) -> None:
+        async with self._applying:
+            self._upstreams = (self._upstreams | set(add)) - set(remove)
+            await self._core.apply(self._upstreams)

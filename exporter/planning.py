@@ -1,0 +1,132 @@
+"""From settings to plans: certificates read, references resolved, what is wrong kept beside what is right."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from exporter.certcheck.slot import Observation, Role
+from exporter.certificates.files import Material, read_certificates, read_pair
+from exporter.certificates.tls import LazyContexts, Pair, server_context
+from exporter.config import ApiDefinition, Configuration
+from exporter.plan import ApiPlan, ListenerPlan, MonitorPlan
+from exporter.problems import ConfigError, Problem, dotted
+from exporter.proxy.core import Upstream
+from exporter.settings import Settings
+
+
+@dataclass(slots=True)
+class _Files:
+    """Each certificate's files, read once for all that use them."""
+
+    settings: Settings
+    _read: dict[tuple[str, bool], Material] = field(default_factory=dict)
+
+    def pair(self, reference: str) -> Material:
+        return self._once(reference, needs_key=True)
+
+    def certificates(self, reference: str) -> Material:
+        return self._once(reference, needs_key=False)
+
+    def _once(self, reference: str, *, needs_key: bool) -> Material:
+        key = (reference, needs_key)
+        if key not in self._read:
+            read = read_pair if needs_key else read_certificates
+            self._read[key] = read(reference, self.settings.certificate_files(reference))
+        return self._read[key]
+
+
+class Planner:
+    """Makes plans. Blocks, so it is called off the loop; keeps what contexts can share between generations."""
+
+    def __init__(self) -> None:
+        self._contexts = LazyContexts()
+
+    def apis(self, settings: Settings, definitions: Iterable[ApiDefinition]) -> list[ApiPlan]:
+        """A plan for each definition. What cannot be used makes its plan `unusable`, and no other."""
+        files = _Files(settings)
+        return [self._api(settings.configuration, definition, files) for definition in definitions]
+
+    def listeners(self, settings: Settings) -> ListenerPlan:
+        """The contexts of the listeners, and what there is to monitor of them.
+
+        Raises:
+            ConfigError: one of the files cannot be used; a listener cannot do without.
+        """
+        proxy, admin = settings.configuration.proxy.tls, settings.configuration.admin.tls
+        files = _Files(settings)
+        servers = {tls.certificate: files.pair(tls.certificate) for tls in (proxy, admin) if tls is not None}
+        client_ca = files.certificates(proxy.client_ca) if proxy and proxy.client_ca else None
+        materials = [*servers.values(), *([client_ca] if client_ca else [])]
+        problems = [
+            Problem(str(settings.files[0]), dotted(("certificates", each.ref)), each.problem.detail)
+            for each in materials
+            if each.problem is not None
+        ]
+        if problems:
+            raise ConfigError(problems)
+        monitor = settings.configuration.certificate_expiry_monitor
+        observations = {ref: Observation(None, Role.SERVER, each.chain, ref) for ref, each in servers.items()}
+        anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref)] if client_ca else []
+        client_anchors = client_ca.certificate_pem if client_ca else None
+        return ListenerPlan(
+            server_context(_pair(servers[proxy.certificate]), client_anchors) if proxy else None,
+            server_context(_pair(servers[admin.certificate])) if admin else None,
+            observations[proxy.certificate] if proxy and monitor.enabled else None,
+            observations[admin.certificate] if admin and monitor.enabled else None,
+            MonitorPlan(monitor.policy(), (*observations.values(), *anchors)) if monitor.enabled else None,
+            (monitor, proxy, admin, _digests(materials)),
+        )
+
+    def _api(self, configuration: Configuration, api: ApiDefinition, files: _Files) -> ApiPlan:
+        target = api.target
+        own_ref = configuration.upstream_reference(api)
+        own = files.pair(own_ref) if own_ref else None
+        trust = files.certificates(api.upstream_ca) if api.upstream_ca and target.scheme == "https" else None
+        clients = [files.certificates(reference) for reference in dict.fromkeys(api.client_certificates)]
+        monitor = configuration.certificate_expiry_monitor.with_overrides(api.certificate_expiry_monitor)
+        observations = [
+            *([Observation(api.api_id, Role.UPSTREAM, own.chain, own.ref, target.host, target.port)] if own else []),
+            *([Observation(api.api_id, Role.CA, trust.chain, trust.ref)] if trust else []),
+            *(Observation(api.api_id, Role.CLIENT, each.chain, each.ref) for each in clients),
+        ]
+        unusable = next((each for each in (own, trust) if each is not None and each.problem is not None), None)
+        upstream = Upstream(
+            api.api_id,
+            target,
+            self._context(own, trust) if target.scheme == "https" and not unusable else None,
+            configuration.proxy.upstream_timeout_seconds,
+            # What a request uses first is what it is noticed by.
+            observations[0] if observations and monitor.enabled else None,
+        )
+        used = [each for each in (own, trust, *clients) if each is not None]
+        return ApiPlan(
+            api.api_id,
+            api.name or api.api_id,
+            api.listen_path.encode(),
+            api.strip_listen_path,
+            api.preserve_host_header,
+            upstream,
+            MonitorPlan(monitor.policy(), tuple(observations)) if monitor.enabled else None,
+            _why(unusable) if unusable else None,
+            bool(api.client_certificates),
+            (api, monitor, own_ref, configuration.proxy.upstream_timeout_seconds, _digests(used)),
+            api.shown(),
+        )
+
+    def _context(self, own: Material | None, trust: Material | None) -> Callable[[], ssl.SSLContext]:
+        made_of = (own.digest if own else b"", trust.digest if trust else b"")
+        return self._contexts.client(_pair(own) if own else None, trust.certificate_pem if trust else None, made_of)
+
+
+def _pair(material: Material) -> Pair:
+    return Pair(material.certificate_pem, material.key_pem or b"", material.passphrase)
+
+
+def _why(material: Material) -> str:
+    return f"certificate {material.ref!r}: {material.problem.detail if material.problem else ''}"
+
+
+def _digests(materials: Iterable[Material]) -> tuple[bytes, ...]:
+    return tuple(material.digest for material in materials)

@@ -1,0 +1,82 @@
+"""Which signals leave by OTLP, and how: what the standard `OTEL_*` variables say (OpenTelemetry 1.50, environment)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from exporter.problems import ConfigError, Problem
+
+Protocol = Literal["http/protobuf", "grpc"]
+_SIGNALS = ("METRICS", "LOGS", "TRACES")
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """The protocol of each signal; None: it is not exported."""
+
+    metrics: Protocol | None = None
+    logs: Protocol | None = None
+    traces: Protocol | None = None
+    metric_interval_seconds: float = 60.0
+
+
+def read_otlp(environment: Mapping[str, str]) -> Otlp:
+    """What is to be exported.
+
+    An endpoint turns metrics and logs on; traces, which cost something on every request, only an endpoint of their own
+    or `OTEL_TRACES_EXPORTER=otlp`. The exporters read the other variables themselves.
+
+    Raises:
+        ConfigError: a variable has a value that is not supported.
+    """
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return Otlp()
+    problems: list[Problem] = []
+    on = {signal: _is_on(environment, signal, problems) for signal in _SIGNALS}
+    protocols = {signal: _protocol(environment, signal, problems) if on[signal] else None for signal in _SIGNALS}
+    interval = _interval(environment, problems)
+    if problems:
+        raise ConfigError(problems)
+    return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval)
+
+
+def unsupported(environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that are set and have no effect."""
+    preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+    if environment.get(preference, "cumulative").lower() != "cumulative":
+        yield Problem("environment", preference, "has no effect: metrics are cumulative")
+
+
+def _is_on(environment: Mapping[str, str], signal: str, problems: list[Problem]) -> bool:
+    variable = f"OTEL_{signal}_EXPORTER"
+    chosen = {name.strip() for name in environment.get(variable, "").split(",")} - {""}
+    if unknown := chosen - {"otlp", "none", "prometheus"}:
+        problems.append(Problem("environment", variable, f"must be otlp or none, not {', '.join(sorted(unknown))}"))
+    if chosen:
+        return "otlp" in chosen
+    generic = signal != "TRACES" and environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return bool(generic or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+
+
+def _protocol(environment: Mapping[str, str], signal: str, problems: list[Problem]) -> Protocol | None:
+    specific = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
+    variable = specific if environment.get(specific) else "OTEL_EXPORTER_OTLP_PROTOCOL"
+    match environment.get(variable) or "http/protobuf":
+        case "http/protobuf":
+            return "http/protobuf"
+        case "grpc":
+            return "grpc"
+        case _:
+            problems.append(Problem("environment", variable, "must be http/protobuf or grpc"))
+            return None
+
+
+def _interval(environment: Mapping[str, str], problems: list[Problem]) -> float:
+    variable = "OTEL_METRIC_EXPORT_INTERVAL"
+    text = environment.get(variable) or "60000"
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        problems.append(Problem("environment", variable, "must be a whole number of milliseconds, at least 1"))
+        return 60.0
+    return int(text) / 1000

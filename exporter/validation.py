@@ -1,0 +1,114 @@
+"""From a document to a model, or to every problem it has: where, what, and the likely correction. Never the value."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Collection, Iterable
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from exporter.problems import ConfigError, Problem, dotted
+
+M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+# The library puts these into a path for its own ends.
+_TAGS = frozenset({"file", "definition", "[key]"})
+
+_SENTENCES = {
+    "missing": "is required",
+    "bool_type": "must be true or false",
+    "string_type": 'must be text; put "quotes" around it',
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "dict_type": "must be a mapping, of keys and values",
+    "list_type": "must be a list",
+    "model_type": "must be a mapping, of keys and values",
+    "model_attributes_type": "must be a mapping, of keys and values",
+    "union_tag_not_found": "must be a file name or the definition of an API",
+    "finite_number": "must be a finite number",
+}
+_TEMPLATES = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must be 1 to 128 of the characters A-Z a-z 0-9 . _ -",
+}
+
+
+def validate(model: type[M], document: Any, file: str, base: Path = ()) -> M:
+    """The document as a model.
+
+    Raises:
+        ConfigError: with everything that is wrong, in the document's order.
+    """
+    try:
+        return model.model_validate({} if document is None else document)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_input=False)
+        raise ConfigError(Problem(file, dotted((*base, *_path(e))), _sentence(model, e)) for e in errors) from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where one of the known words is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _path(error: ErrorDetails) -> Path:
+    return tuple(step for step in error["loc"] if step not in _TAGS)
+
+
+def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        *parents, key = _path(error)
+        known = _keys(model, tuple(parents))
+        return f"is not a known key{did_you_mean(str(key), known) or _listing(known)}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _TEMPLATES:
+        return _TEMPLATES[kind].format(**{name: _plain(value) for name, value in context.items()})
+    return _SENTENCES.get(kind, "has a wrong value")
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listing(known: Collection[str]) -> str:
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def _keys(model: type[BaseModel], path: Path) -> Collection[str]:
+    """The keys that the model knows at a path in its document."""
+    annotations: list[Any] = [model]
+    for step in path:
+        annotations = [inner for each in annotations for inner in _inside(each, step)]
+    models = [each for each in annotations if isinstance(each, type) and issubclass(each, BaseModel)]
+    return [name for each in models for name in each.model_fields]
+
+
+def _inside(annotation: Any, step: str | int) -> list[Any]:
+    """What an annotation holds under a key or index, unions and `Annotated` taken apart."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(step))
+        return _alternatives(field.annotation) if field else []
+    if get_origin(annotation) in {dict, list}:
+        return _alternatives(get_args(annotation)[-1])
+    return []
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return [inner for each in get_args(annotation) for inner in _alternatives(each)]
+    if hasattr(annotation, "__metadata__"):
+        return _alternatives(annotation.__origin__)
+    return [annotation]
