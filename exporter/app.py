@@ -159,7 +159,7 @@ async def running(
             catalog,
             gateway,
         )
-        await stack.enter_async_context(_watching(serves))
+        await stack.enter_async_context(_watching(serves, settings))
         phase.not_ready = None
         log.info("ready", extra={"proxy": serves.proxy_url, "admin": serves.admin_url, "apis": len(gateway.apis)})
         try:
@@ -170,22 +170,22 @@ async def running(
 
 
 @asynccontextmanager
-async def _watching(serves: Running) -> AsyncIterator[None]:
+async def _watching(serves: Running, settings: Settings) -> AsyncIterator[None]:
     stop = asyncio.Event()
 
     def watched() -> Watched:
-        settings = serves.catalog.settings
-        assert settings is not None
-        references = settings.configuration.certificates
-        certificates = [str(path) for ref in references for path in settings.certificate_files(ref).paths()]
-        return Watched([*map(str, settings.files), *certificates], settings.globs)
+        now = serves.catalog.settings or settings
+        return Watched(now.watched(), now.globs)
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(watch(watched, serves.reload, stop), name="watch")
-        try:
-            yield
-        finally:
-            stop.set()
+    group = asyncio.TaskGroup()
+    await group.__aenter__()
+    group.create_task(watch(watched, settings.sight, serves.reload, stop), name="watch")
+    try:
+        yield
+    finally:
+        stop.set()
+        # Without the block's exception: that stays what it is, and is not put into a group.
+        await group.__aexit__(None, None, None)
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -65,22 +64,6 @@ class ListenerTls:
         self._on_handshake()
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals alone, for the process has one place that handles them, and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @contextlib.asynccontextmanager
 async def serving(
     app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None, drain_timeout_seconds: float
@@ -101,11 +84,12 @@ async def serving(
         timeout_graceful_shutdown=max(1, round(drain_timeout_seconds)),
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    server = _Server(config)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[bound]), name=f"listener {bound.getsockname()}")
-        await server.listening.wait()
-        try:
-            yield
-        finally:
-            server.should_exit = True
+    config.load()
+    # Not `serve()`: that takes the process's signals, and is a task to own for what only sets a Date field.
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([bound])
+    try:
+        yield
+    finally:
+        await server.shutdown([bound])

@@ -66,8 +66,6 @@ class Monitor:
     def publish(self) -> None:
         """Take the configured slots: from now on they have series."""
         self._ports.inventory.put(self._entries)
-        unreadable = sum(entry.reading.certificate is None for entry in self._entries)
-        self._ports.tally.errors[ErrorReason.UNREADABLE_CERTIFICATE] += unreadable
 
     def observe_loaded(self) -> None:
         """Loading is the first observation, unless `check_on_load` is off or there is nothing to observe."""

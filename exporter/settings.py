@@ -13,6 +13,7 @@ from exporter.certificates.files import CertificateFiles
 from exporter.config import REDACTED, ApiDefinition, Configuration
 from exporter.documents import read_json, read_yaml
 from exporter.problems import ConfigError, Problem, dotted
+from exporter.sight import Sight, look
 from exporter.target import is_address, match_pattern
 from exporter.validation import did_you_mean, validate
 
@@ -45,6 +46,14 @@ class Settings:
     files: tuple[Path, ...] = ()
     """Every file that was read: a change of one is a change of the configuration."""
     globs: tuple[str, ...] = ()
+    sight: Sight = field(default_factory=dict, repr=False)
+    """How every file looked before it was read, those of the certificates included."""
+
+    def watched(self) -> list[str]:
+        """Every file whose change is a change: the configuration's, and those of all certificates."""
+        references = self.configuration.certificates
+        certificates = (path for each in references for path in self.certificate_files(each).paths())
+        return [*map(str, self.files), *map(str, certificates)]
 
     def certificate_files(self, reference: str) -> CertificateFiles:
         """Where the certificate of this name is."""
@@ -62,6 +71,7 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
     Raises:
         ConfigError: every problem of every file.
     """
+    sight = look([str(path)])
     configuration = validate(Configuration, read_yaml(_text(path, str(path)), str(path), environment), str(path))
     problems = list(_own_problems(configuration, str(path), cores))
     defined: list[Defined] = []
@@ -76,6 +86,7 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
         if not found and not glob.has_magic(item):
             problems.append(Problem(str(path), dotted(("apis", index)), f"there is no file {item}"))
         files += found
+        sight |= look(map(str, found))
         for name in found:
             try:
                 document = read_yaml(_text(name, str(name)), str(name), environment)
@@ -87,13 +98,17 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
     if configuration.admin.token_file is not None:
         token_file = path.parent / configuration.admin.token_file
         files.append(token_file)
+        sight |= look([str(token_file)])
         try:
             token = _token(token_file)
         except ConfigError as exc:
             problems += (Problem(str(path), "admin.token_file", each.message) for each in exc.problems)
     if problems:
         raise ConfigError(problems)
-    return Settings(configuration, tuple(defined), path.parent, token, tuple(files), tuple(globs))
+    settings = Settings(configuration, tuple(defined), path.parent, token, tuple(files), tuple(globs), sight)
+    # The certificates are not read yet.
+    sight |= look(each for each in settings.watched() if each not in sight)
+    return settings
 
 
 def read_definition(body: bytes, api_id: str) -> Defined:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import glob
-import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
-INTERVAL_SECONDS = 1.0
+from exporter.sight import Sight, look
 
-_Sight = dict[str, tuple[int, int, int, int] | None]
+INTERVAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +17,19 @@ class Watched:
     """What to look at."""
 
     files: Iterable[str]
-    globs: Iterable[str] = ()
+    globs: Collection[str] = ()
     """Patterns whose matches may come and go."""
 
 
-async def watch(watched: Callable[[], Watched], changed: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def watch(
+    watched: Callable[[], Watched], seen: Sight, changed: Callable[[], Awaitable[None]], stop: asyncio.Event
+) -> None:
     """Call `changed` whenever what is watched looks different from the last time, until `stop` is set.
 
-    Looks once a second, off the loop, following symlinks: notifications see neither the swap of a mounted secret's
-    `..data` nor anything on a network file system. `watched` is asked anew each time; `changed` must not raise.
+    `seen` is how it looked before it was read first. Looks once a second, off the loop: notifications see neither the
+    swap of a mounted secret nor anything on a network file system. `watched` is asked anew each time; `changed` must
+    not raise.
     """
-    seen = await asyncio.to_thread(_look, watched())
     while not await _stopped_within(stop, INTERVAL_SECONDS):
         now = await asyncio.to_thread(_look, watched())
         if now != seen:
@@ -45,14 +46,5 @@ async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
         return False
 
 
-def _look(watched: Watched) -> _Sight:
-    matches = (match for pattern in watched.globs for match in glob.iglob(pattern, recursive=True))
-    return {path: _signature(path) for path in (*watched.files, *matches)}
-
-
-def _signature(path: str) -> tuple[int, int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+def _look(watched: Watched) -> Sight:
+    return look([*watched.files, *(match for each in watched.globs for match in glob.glob(each, recursive=True))])

@@ -34,9 +34,11 @@ class RecordingSink:
         self.events: list[ExpiryEvent] = []
         self.failing: Exception | None = None
         self.arrived = asyncio.Event()
+        self.refused = asyncio.Event()
 
     async def emit(self, event: ExpiryEvent) -> None:
         if self.failing is not None:
+            self.refused.set()
             raise self.failing
         self.events.append(event)
         self.arrived.set()
@@ -47,9 +49,16 @@ class RecordingSink:
 
 
 class FailingCooldowns:
-    """A store that is down."""
+    """A store that is down. `asked_often` is set with the fourth call."""
+
+    def __init__(self) -> None:
+        self.asked_often = asyncio.Event()
+        self._calls = 0
 
     async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
+        self._calls += 1
+        if self._calls == 4:
+            self.asked_often.set()
         raise ConnectionError("redis://:canary@store")
 
     async def clear(self, key: CooldownKey) -> None:
@@ -60,7 +69,9 @@ class EchoResponse:
     """200, with nothing."""
 
     status = 200
-    headers: Headers = []
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
 
     async def body(self) -> AsyncIterator[bytes]:
         yield b""

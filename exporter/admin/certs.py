@@ -16,6 +16,7 @@ from exporter.certcheck.inventory import Entry
 from exporter.certcheck.slot import Role
 
 _MOST_ROWS = 1000
+_KEY_LENGTH = 7
 _FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
 
 
@@ -147,9 +148,12 @@ def _cursor(key: tuple[str, ...]) -> str:
 
 def _from_cursor(cursor: str) -> tuple[str, ...]:
     try:
-        return tuple(base64.urlsafe_b64decode(cursor.encode()).decode().split("\0"))
+        key = tuple(base64.b64decode(cursor, b"-_", validate=True).decode().split("\0"))
     except ValueError:
-        raise QueryError("cursor must be the next of an earlier answer") from None
+        key = ()
+    if len(key) != _KEY_LENGTH:
+        raise QueryError("cursor must be the next of an earlier answer")
+    return key
 
 
 def _one_of(name: str, value: str, known: type[Role | State]) -> str:

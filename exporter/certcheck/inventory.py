@@ -66,11 +66,14 @@ class Inventory:
     def put(self, entries: Iterable[Entry]) -> None:
         """Let the entries take their slots. Of one certificate in the same slot as before, the last use is kept.
 
-        What is beyond the limit is counted and logged, never silently missing; it is judged and announced all the same.
+        What holds no readable certificate is counted. What is beyond the limit is counted and logged, never silently
+        missing; it is judged and announced all the same.
         """
         refused = 0
         with self._lock:
             for entry in entries:
+                if entry.reading.certificate is None:
+                    self._tally.error(ErrorReason.UNREADABLE_CERTIFICATE)
                 previous = self._entries.get(entry.slot)
                 if previous is None and len(self._entries) >= self.limit:
                     refused += 1

@@ -47,6 +47,7 @@ class Tally:
         self.observations: Counter[tuple[str | None, Role, Outcome]] = Counter()
         self.checks: Counter[tuple[str | None, State | str]] = Counter()
         self.events: Counter[tuple[str | None, Role, EventKind]] = Counter()
+        self._late: dict[tuple[str | None, Role, Outcome], None] = {}
         self.errors: Counter[ErrorReason] = Counter(dict.fromkeys(ErrorReason, 0))
 
     def error(self, reason: ErrorReason) -> None:
@@ -56,12 +57,13 @@ class Tally:
     def after_unload(self, api_id: str | None, role: Role) -> None:
         """Count an observation that came too late. These outlive their API; only the last 100 series are kept."""
         key = (api_id, role, Outcome.AFTER_UNLOAD)
-        count = self.observations.pop(key, 0)
-        late = [k for k in self.observations if k[2] is Outcome.AFTER_UNLOAD] if not count else []
-        for oldest in late[: len(late) + 1 - _MOST_UNLOADED]:
-            del self.observations[oldest]
+        self.observations[key] += 1
         # Put back last: a dict keeps its order, so the first is the one that was quiet for longest.
-        self.observations[key] = count + 1
+        self._late.pop(key, None)
+        self._late[key] = None
+        if len(self._late) > _MOST_UNLOADED:
+            oldest = next(iter(self._late))
+            del self._late[oldest], self.observations[oldest]
 
     def forget(self, api_id: str) -> None:
         """Drop the API's series; but what was counted after its unload stays to be seen."""
