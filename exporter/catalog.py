@@ -110,7 +110,7 @@ class Catalog:
             ConfigError: the definition is wrong, or its certificates cannot be used.
         """
         async with self._changing:
-            defined = read_definition(body, api_id)
+            defined = await asyncio.to_thread(read_definition, body, api_id)
             others = [each for each in self._served() if each.api.api_id != api_id]
             problems = definition_problems(self._now.configuration, [*others, defined])
             if problems:

@@ -115,6 +115,8 @@ def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Until there is something to reload: by default it would end the process.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
 
 def _reader(path: Path) -> Callable[[], Settings]:
