@@ -9,6 +9,13 @@ from datetime import UTC, datetime
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
+_PER_REQUEST = (
+    "without completing response",
+    "Invalid HTTP request",
+    "Unsupported upgrade request",
+    "No supported WebSocket library",
+)
+
 
 class LogfmtFormatter(logging.Formatter):
     """`time=2026-01-27T10:30:00.123Z level=INFO logger=exporter.gateway message="API loaded" api_id=orders`."""
@@ -35,8 +42,12 @@ def configure(level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.INFO, logging.getLevelName(level)))
     # Its lines quote endpoints, which may hold credentials; failed exports are counted and logged by our own.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
-    # A response that was cut off is counted, with its reason, by whoever cut it off.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing response" not in record.msg)
+    logging.getLogger("uvicorn.error").addFilter(_is_of_the_process)
+
+
+def _is_of_the_process(record: logging.LogRecord) -> bool:
+    """Whether a line of the server is about more than one request: those are counted, not logged."""
+    return not any(text in record.msg for text in _PER_REQUEST)
 
 
 def _value(value: object) -> str:

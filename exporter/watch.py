@@ -27,11 +27,11 @@ async def watch(
     """Call `changed` whenever what is watched looks different from the last time, until `stop` is set.
 
     `seen` is how it looked before it was read first. Looks once a second, off the loop: notifications see neither the
-    swap of a mounted secret nor anything on a network file system. `watched` is asked anew each time; `changed` must
-    not raise.
+    swap of a mounted secret nor anything on a network file system. `watched` is asked anew each time, off the loop too;
+    `changed` must not raise.
     """
     while not await _stopped_within(stop, INTERVAL_SECONDS):
-        now = await asyncio.to_thread(_look, watched())
+        now = await asyncio.to_thread(lambda: _look(watched()))
         if now != seen:
             # Looked at before it is read: what changes meanwhile is noticed the next time.
             seen = now

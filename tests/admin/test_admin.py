@@ -37,6 +37,7 @@ async def test_live_ready_and_the_index_answer(tmp_path: Path) -> None:
         status, text = await world.get("/")
         assert status == 200
         assert "DELETE /apis/{api_id}" in text
+        assert "PARAMETERS" not in text
 
 
 async def test_health_passes_warns_and_says_why(tmp_path: Path) -> None:
