@@ -53,7 +53,11 @@ class Monitor:
         self._announced = announced
         self._ports = ports
         self._tasks = tasks
-        self._entries = [entry for each in self.observations for entry in entries_of(each, plan.policy)] if plan else []
+        self._generation = ports.inventory.next_generation()
+        self._entries: list[Entry] = []
+        if plan is not None:
+            for each in plan.observations:
+                self._entries += entries_of(each, plan.policy, self._generation)
         self._batcher: ExpiryBatcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._retired = False
@@ -118,6 +122,7 @@ class Monitor:
             self.api_id,
             self._plan.policy,
             self._entries,
+            generation=self._generation,
             announced=self._announced,
             announcer=Announcer(ports.cooldowns, ports.sink, ports.tally),
             inventory=ports.inventory,

@@ -53,8 +53,12 @@ class Announcer:
         kind = _EVENT_OF.get(state)
         if kind is not None:
             taken = await self._emit(entry, kind, now, reason=_reason(entry, state))
-            if taken:
-                announced.update((each.slot, each.cert_id) for each in entries)
+            for each in entries if taken else ():
+                if kind is EventKind.INVALID:
+                    # It replaced the one that was warned of, and may yet turn out to be the renewal.
+                    announced.setdefault(each.slot, each.cert_id)
+                else:
+                    announced[each.slot] = each.cert_id
             return taken
         replaced = [announced[e.slot] for e in entries if announced.get(e.slot, e.cert_id) != e.cert_id]
         taken = not replaced or await self._emit(entry, EventKind.RENEWED, now, previous=replaced[0])
@@ -79,13 +83,19 @@ class Announcer:
             return True
         event_id = self._attempted.setdefault(key, str(uuid.uuid4()))
         event = ExpiryEvent(kind, event_id, slot, now, entry.reading.certificate, reason, previous)
+        taken = False
         try:
             async with asyncio.timeout(_SINK_TIMEOUT_SECONDS):
                 await self._sink.emit(event)
+            taken = True
         except Exception as exc:  # the next flush tries again
             self._tally.error(ErrorReason.EVENT_NOT_DELIVERED)
             log.error("event was not delivered", extra={"event": kind.value, "error": type(exc).__name__})
-            await self._cooldowns.clear(key)
+        finally:
+            # Also where this is cut midway: a cooldown that nobody was told for would hide the event.
+            if not taken:
+                await self._cooldowns.clear(key)
+        if not taken:
             return False
         del self._attempted[key]
         self._tally.events[slot.api_id, slot.role, kind] += 1

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from exporter.certcheck.announcer import Announced, Announcer
+from exporter.certcheck.certificate import InvalidReason
 from exporter.certcheck.expiry import ExpiryPolicy, judge, time_to_change
 from exporter.certcheck.inventory import Entry, Inventory, entries_of
 from exporter.certcheck.ports import Clock
-from exporter.certcheck.slot import Observation, Role
+from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome, Tally
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,12 @@ MOST_OBSERVED = 1000
 
 LAST_FLUSH = timedelta(seconds=5)
 """The longest that the last flush may take."""
+
+_Place: TypeAlias = tuple[Role, str | None, str | None, int | None]
+"""Where a chain is used: its slots without their position."""
+
+_Distinct: TypeAlias = tuple[Role, str, InvalidReason | None]
+"""A certificate in a role; one that cannot be used is told from the same one that can."""
 
 
 class ExpiryBatcher:
@@ -36,6 +44,7 @@ class ExpiryBatcher:
         policy: ExpiryPolicy,
         configured: Iterable[Entry],
         *,
+        generation: int,
         announced: Announced,
         announcer: Announcer,
         inventory: Inventory,
@@ -45,26 +54,28 @@ class ExpiryBatcher:
         self.api_id = api_id
         self.entries: list[Entry] = list(configured)
         self._policy = policy
+        self._generation = generation
         self._announced = announced
         self._announcer = announcer
         self._inventory = inventory
         self._tally = tally
         self._clock = clock
         self._configured = {entry.usage for entry in self.entries}
-        self._most = len(self.entries) + MOST_OBSERVED
-        self._pending: dict[object, Observation] = {}
-        self._checked: dict[tuple[Role, str], tuple[datetime, datetime]] = {}
+        self._observed: set[_Place] = set()
+        self._pending: dict[_Place, Observation] = {}
+        self._checked: dict[_Distinct, tuple[datetime, datetime]] = {}
         self._stopping = asyncio.Event()
 
     def observe(self, observation: Observation) -> None:
         """Note a chain in use. O(1); what the API was configured with is judged at every flush anyway."""
         outcome = Outcome.ACCEPTED
         if observation.usage not in self._configured:
-            key = _distinct(observation)
-            if key not in self._pending and len(self._pending) + len(self.entries) >= self._most:
-                outcome = Outcome.DROPPED
+            place = _place(observation)
+            if place in self._observed or len(self._observed) < MOST_OBSERVED:
+                self._observed.add(place)
+                self._pending[place] = observation
             else:
-                self._pending[key] = observation
+                outcome = Outcome.DROPPED
         self._tally.observations[self.api_id, observation.role, outcome] += 1
 
     async def run(self) -> None:
@@ -92,10 +103,10 @@ class ExpiryBatcher:
         """Judge every distinct certificate in use whose check cooldown is over, and announce what there is to say."""
         self._record_pending()
         now = self._clock()
-        groups: dict[tuple[Role, str], list[Entry]] = {}
+        groups: dict[_Distinct, list[Entry]] = {}
         for entry in self.entries:
             if not entry.superseded:
-                groups.setdefault((entry.slot.role, entry.identity), []).append(entry)
+                groups.setdefault((entry.slot.role, entry.identity, entry.reading.invalid), []).append(entry)
         # Before the first wait, so that what is no longer used leaves no cooldown behind.
         self._checked = {key: span for key, span in self._checked.items() if key in groups}
         for key, entries in groups.items():
@@ -114,7 +125,7 @@ class ExpiryBatcher:
         self._tally.error(ErrorReason.FLUSH_FAILED)
         log.error("flush failed", exc_info=exc, extra={"api_id": self.api_id})
 
-    async def _check(self, key: tuple[Role, str], entries: list[Entry], now: datetime) -> None:
+    async def _check(self, key: _Distinct, entries: list[Entry], now: datetime) -> None:
         if self._is_cooling(key, now):
             self._tally.checks[self.api_id, COOLDOWN] += 1
             return
@@ -123,7 +134,7 @@ class ExpiryBatcher:
         if await self._announcer.announce(entries, state, self._announced, now):
             self._checked[key] = (now, now + self._check_cooldown(entries[0], now))
 
-    def _is_cooling(self, key: tuple[Role, str], now: datetime) -> bool:
+    def _is_cooling(self, key: _Distinct, now: datetime) -> bool:
         checked_at, until = self._checked.get(key, (now, now))
         # A clock set back to before the check ends the cooldown.
         return checked_at <= now < until
@@ -136,19 +147,14 @@ class ExpiryBatcher:
     def _record_pending(self) -> None:
         pending, self._pending = self._pending, {}
         for observation in pending.values():
-            seen = entries_of(observation, self._policy)
-            slots = {entry.slot for entry in seen}
-            self.entries = [entry for entry in self.entries if entry.slot not in slots] + seen
+            seen = entries_of(observation, self._policy, self._generation)
+            place = _place(observation)
+            before = [entry for entry in self.entries if _place(entry.slot) == place]
+            self.entries = [entry for entry in self.entries if entry not in before] + seen
             self._inventory.put(seen)
+            # What a shorter chain no longer has.
+            self._inventory.forget(before)
 
 
-def _distinct(observation: Observation) -> object:
-    chain = observation.chain
-    leaf = chain[0].certificate if chain else None
-    return (
-        observation.role,
-        observation.cert_ref,
-        observation.server_address,
-        observation.server_port,
-        leaf.cert_id if leaf else None,
-    )
+def _place(where: Observation | Slot) -> _Place:
+    return where.role, where.cert_ref, where.server_address, where.server_port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from threading import Lock
 
 from exporter.certcheck.certificate import Reading
@@ -24,6 +25,7 @@ class Entry:
     policy: ExpiryPolicy
     usage: Usage
     chain_length: int = 1
+    generation: int = 0
     superseded: bool = False
     """A later generation has taken over the slot."""
 
@@ -43,10 +45,10 @@ class Entry:
         return chain_position(self.slot.role, self.slot.chain_index, self.reading.certificate)
 
 
-def entries_of(observation: Observation, policy: ExpiryPolicy) -> list[Entry]:
+def entries_of(observation: Observation, policy: ExpiryPolicy, generation: int = 0) -> list[Entry]:
     """One entry for each certificate of the chain, sharing the observation's usage."""
     return [
-        Entry(slot, reading, policy, observation.usage, len(observation.chain))
+        Entry(slot, reading, policy, observation.usage, len(observation.chain), generation)
         for slot, reading in zip(observation.slots(), observation.chain, strict=True)
     ]
 
@@ -61,7 +63,12 @@ class Inventory:
         self.limit = limit
         self._tally = tally
         self._entries: dict[Slot, Entry] = {}
+        self._generations = count(1)
         self._lock = Lock()
+
+    def next_generation(self) -> int:
+        """A number above all before it: what has it replaces what has a lower one, and never the other way round."""
+        return next(self._generations)
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Let the entries take their slots. Of one certificate in the same slot as before, the last use is kept.
@@ -75,6 +82,9 @@ class Inventory:
                 if entry.reading.certificate is None:
                     self._tally.error(ErrorReason.UNREADABLE_CERTIFICATE)
                 previous = self._entries.get(entry.slot)
+                if previous is not None and previous.generation > entry.generation:
+                    entry.superseded = True
+                    continue
                 if previous is None and len(self._entries) >= self.limit:
                     refused += 1
                     continue
@@ -100,5 +110,7 @@ class Inventory:
 
 def _take_over(previous: Entry, entry: Entry) -> None:
     previous.superseded = True
-    if entry.usage.last_observed_at is None and previous.identity == entry.identity:
+    # A chain was used if its first certificate was: an intermediate may serve many.
+    same = entry.slot.chain_index == 0 and previous.identity == entry.identity
+    if same and entry.usage.last_observed_at is None:
         entry.usage.last_observed_at = previous.usage.last_observed_at
