@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from exporter import __version__
 from exporter.admin.app import Admin, build
 from exporter.admin.health import Facts
 from exporter.catalog import Catalog
@@ -127,7 +128,7 @@ async def running(
         exporters.start(telemetry, sampler.sample)
         stack.push_async_callback(exporters.close)
         if exporters.logs is not None:
-            events.append(OtelLogSink(exporters.logs.get_logger("certgauge")))
+            events.append(OtelLogSink(exporters.logs.get_logger("certgauge", __version__)))
         await stack.enter_async_context(gateway)
         administration = Admin(
             catalog=catalog,
@@ -149,7 +150,7 @@ async def running(
         admin_tls = listeners.admin.context if admin.tls else None
         await stack.enter_async_context(serving(build(administration), admin_socket, admin_tls, 1))
         await catalog.start(settings)
-        spans = RequestSpans(exporters.traces.get_tracer("certgauge")) if exporters.traces else None
+        spans = RequestSpans(exporters.traces.get_tracer("certgauge", __version__)) if exporters.traces else None
         endpoint = Starlette(routes=[Route("/{path:path}", ProxyEndpoint(gateway, durations, spans))])
         proxy_tls = listeners.proxy.context if proxy.tls else None
         await stack.enter_async_context(serving(endpoint, proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
@@ -167,6 +168,8 @@ async def running(
         finally:
             phase.not_ready = "draining"
             log.info("stopping")
+            # Before anything is unloaded, which ends its series.
+            await asyncio.to_thread(exporters.sample_last)
 
 
 @asynccontextmanager

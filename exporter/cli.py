@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     logs.configure(options.log_level)
     read = _reader(options.config)
     settings = read()
-    telemetry = _telemetry(os.environ)
+    telemetry = _telemetry()
     _on_loop(_serve(settings, read, telemetry))
     return 0
 
@@ -96,7 +96,7 @@ def _demo(_options: argparse.Namespace) -> int:
     logs.configure("WARNING")
     # The demo prints them itself.
     logging.getLogger("certgauge.events").disabled = True
-    _on_loop(_show(_telemetry(os.environ)))
+    _on_loop(_show(_telemetry()))
     return 0
 
 
@@ -127,7 +127,10 @@ def _cores() -> Mapping[str, CoreFactory]:
     return {each.name: each.load() for each in entry_points(group=CORES)}
 
 
-def _telemetry(environment: Mapping[str, str]) -> Otlp:
-    for problem in unsupported(environment):
+def _telemetry() -> Otlp:
+    # OpenTelemetry's specification takes an empty variable for one that is not set; its library does not.
+    for name in [name for name, value in os.environ.items() if name.startswith("OTEL_") and not value.strip()]:
+        del os.environ[name]
+    for problem in unsupported(os.environ):
         print(f"certgauge: {problem}", file=sys.stderr)
-    return read_otlp(environment)
+    return read_otlp(os.environ)

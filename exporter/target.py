@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -10,6 +11,9 @@ from urllib.parse import urlsplit
 import idna
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# An IPv6 address with a port has brackets; without one it may do without.
+_PATTERN = re.compile(r"(\*\.)?(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+(?=$|:)|[0-9A-Fa-f:.]+(?=$))(?::([0-9]{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,9 @@ def parse_target(url: str) -> Target:
     Raises:
         ValueError: with a sentence for the person who wrote it, which never quotes the URL.
     """
-    if not url.isascii() and any(c.isspace() for c in url):
-        raise ValueError("must not contain spaces")
+    # The standard library would quietly remove some of them.
+    if any(c <= " " for c in url):
+        raise ValueError("must not contain spaces or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -95,28 +100,18 @@ def normalise_pattern(pattern: str) -> str:
     """
     if pattern == "*":
         return pattern
-    host, port = _split_port(pattern)
-    wildcard, rest = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    parts = _PATTERN.fullmatch(pattern)
+    wildcard, host, port = parts.groups(default="") if parts else ("", "", "")
     try:
-        name = normalise_host(rest)
+        name = normalise_host(host)
     except ValueError:
         name = ""
-    if not name or (port and not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535)):
+    if not name or (port and not 0 < int(port) <= 65535):
         raise ValueError("must be host, host:port, *.domain, *.domain:port or *")
     if wildcard and is_address(name):
         raise ValueError("must not be a wildcard for an IP address: addresses match only exactly")
     bracketed = f"[{name}]" if ":" in name and port else name
     return wildcard + bracketed + (f":{int(port)}" if port else "")
-
-
-def _split_port(pattern: str) -> tuple[str, str]:
-    if pattern.startswith("["):
-        host, _, port = pattern.partition("]")
-        return host + "]", port.removeprefix(":") if port.startswith(":") else port
-    if pattern.count(":") > 1:
-        return pattern, ""
-    host, colon, port = pattern.partition(":")
-    return host, port if port or not colon else "none"
 
 
 def is_address(host: str) -> bool:

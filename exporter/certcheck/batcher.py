@@ -146,14 +146,13 @@ class ExpiryBatcher:
 
     def _record_pending(self) -> None:
         pending, self._pending = self._pending, {}
-        for observation in pending.values():
-            seen = entries_of(observation, self._policy, self._generation)
-            place = _place(observation)
-            before = [entry for entry in self.entries if _place(entry.slot) == place]
-            self.entries = [entry for entry in self.entries if entry not in before] + seen
-            self._inventory.put(seen)
-            # What a shorter chain no longer has.
-            self._inventory.forget(before)
+        before = [entry for entry in self.entries if _place(entry.slot) in pending]
+        kept = [entry for entry in self.entries if _place(entry.slot) not in pending]
+        seen = [each for one in pending.values() for each in entries_of(one, self._policy, self._generation)]
+        self.entries = kept + seen
+        self._inventory.put(seen)
+        # What a shorter chain no longer has.
+        self._inventory.forget(before)
 
 
 def _place(where: Observation | Slot) -> _Place:

@@ -62,4 +62,4 @@ def _time(data: bytes) -> tuple[datetime, bytes]:
     try:
         return datetime.strptime(content[:14].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC), rest
     except ValueError as exc:
-        raise BadTimeError(str(exc)) from exc
+        raise BadTimeError("not a date") from exc

@@ -8,7 +8,11 @@ def printable(text: str) -> str:
 
     One lone surrogate in one label would make a whole scrape fail.
     """
-    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    if shown.isprintable():
-        return shown
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return one_line(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters and lone surrogates replaced by U+FFFD, whatever its length."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

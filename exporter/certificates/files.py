@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509 import load_der_x509_certificate
 
 from exporter.certcheck.certificate import InvalidReason, Reading, read_certificate
+from exporter.certcheck.text import one_line
 from exporter.certificates.pem import certificate_blocks, key_block
 from exporter.certificates.tls import client_context, load_pair
 
@@ -52,7 +53,7 @@ class UnusableError(Exception):
     """The files cannot be used, for a reason of the published set. The text is for a person and holds no secret."""
 
     def __init__(self, reason: InvalidReason, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(one_line(detail))
         self.reason = reason
 
 
@@ -87,7 +88,10 @@ def _read(ref: str, files: CertificateFiles, *, needs_key: bool) -> Material:
         elif unfit is None:
             _check_anchors(files, pem)
     except UnusableError as exc:
-        unfit = Reading(chain[0].certificate, exc.reason, str(exc))
+        # What was found in a block is clearer than what OpenSSL says of it.
+        if unfit is None or exc.reason is not InvalidReason.OTHER:
+            unfit = Reading(None, exc.reason, str(exc))
+        unfit = Reading(chain[0].certificate, unfit.invalid, unfit.detail)
         if needs_key:
             chain = (unfit, *chain[1:])
     return Material(ref, chain, digest, pem, key, passphrase, unfit)
@@ -101,6 +105,8 @@ def _content(path: Path) -> bytes | UnusableError:
         return UnusableError(InvalidReason.MISSING, f"{path}: no such file")
     except OSError as exc:
         return UnusableError(InvalidReason.UNREADABLE, f"{path}: cannot be read: {exc.strerror}")
+    except ValueError:
+        return UnusableError(InvalidReason.UNREADABLE, f"{path}: is not a file name")
     if len(data) > _LARGEST:
         return UnusableError(InvalidReason.UNREADABLE, f"{path}: larger than 4 MiB")
     return data

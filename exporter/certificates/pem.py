@@ -7,7 +7,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
-_BLOCK = re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----(.*?)-----END \1?CERTIFICATE-----", re.DOTALL)
+# Base64 has no hyphen: a block ends at the next one, or is broken. Nothing is looked at twice.
+_BLOCK = re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----([^-]*)(-----END \1?CERTIFICATE-----)?")
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
 
 
@@ -17,13 +18,14 @@ def certificate_blocks(data: bytes) -> Iterator[bytes | None]:
     Text around the blocks is ignored. A `TRUSTED CERTIFICATE` is cut to its certificate: OpenSSL puts its trust
     settings behind it.
     """
-    for label, body in _BLOCK.findall(data):
+    for label, body, end in _BLOCK.findall(data):
         try:
             der = base64.b64decode(b"".join(body.split()), validate=True)
         except binascii.Error:
             yield None
         else:
-            yield _first_element(der) if label == b"TRUSTED " else der
+            # A block that does not end was cut off.
+            yield None if not end else _first_element(der) if label == b"TRUSTED " else der
 
 
 def key_block(data: bytes) -> bytes | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from opentelemetry._logs import Logger, SeverityNumber
 
 from exporter.certcheck.certificate import Certificate
@@ -14,6 +16,8 @@ _NAMES = {
     EventKind.RENEWED: ("certificate.renewed", SeverityNumber.INFO, "INFO"),
     EventKind.INVALID: ("certificate.invalid", SeverityNumber.ERROR, "ERROR"),
 }
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 # Which end of the connection the certificate belongs to, in the words of the semantic conventions.
 _ENDS = {
@@ -34,12 +38,17 @@ class OtelLogSink:
         name, severity, text = _NAMES[event.kind]
         self._logger.emit(
             event_name=name,
-            timestamp=int(event.timestamp.timestamp() * 1_000_000_000),
+            timestamp=_nanoseconds(event.timestamp),
             severity_number=severity,
             severity_text=text,
             body=event.message,
             attributes={**event.payload(), **_semantic(event)},
         )
+
+
+def _nanoseconds(instant: datetime) -> int:
+    """Since the epoch. A float of seconds would be off by some hundred."""
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _semantic(event: ExpiryEvent) -> dict[str, str | int]:

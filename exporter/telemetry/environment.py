@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -36,23 +37,28 @@ def read_otlp(environment: Mapping[str, str]) -> Otlp:
     problems: list[Problem] = []
     on = {signal: _is_on(environment, signal, problems) for signal in _SIGNALS}
     protocols = {signal: _protocol(environment, signal, problems) if on[signal] else None for signal in _SIGNALS}
+    for signal, protocol in protocols.items():
+        if protocol is not None:
+            problems += _transport(environment, signal, protocol)
     interval = _interval(environment, problems)
     if problems:
-        raise ConfigError(problems)
+        # A variable that serves several signals is wrong once.
+        raise ConfigError(dict.fromkeys(problems))
     return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval)
 
 
 def unsupported(environment: Mapping[str, str]) -> Iterator[Problem]:
     """Variables that are set and have no effect."""
     preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
-    if environment.get(preference, "cumulative").lower() != "cumulative":
+    if (environment.get(preference) or "cumulative").lower() != "cumulative":
         yield Problem("environment", preference, "has no effect: metrics are cumulative")
 
 
 def _is_on(environment: Mapping[str, str], signal: str, problems: list[Problem]) -> bool:
     variable = f"OTEL_{signal}_EXPORTER"
     chosen = {name.strip() for name in environment.get(variable, "").split(",")} - {""}
-    if unknown := chosen - {"otlp", "none", "prometheus"}:
+    known = {"otlp", "none", "prometheus"} if signal == "METRICS" else {"otlp", "none"}
+    if unknown := chosen - known:
         problems.append(Problem("environment", variable, f"must be otlp or none, not {', '.join(sorted(unknown))}"))
     if chosen:
         return "otlp" in chosen
@@ -61,9 +67,8 @@ def _is_on(environment: Mapping[str, str], signal: str, problems: list[Problem])
 
 
 def _protocol(environment: Mapping[str, str], signal: str, problems: list[Problem]) -> Protocol | None:
-    specific = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
-    variable = specific if environment.get(specific) else "OTEL_EXPORTER_OTLP_PROTOCOL"
-    match environment.get(variable) or "http/protobuf":
+    variable, value = _specific(environment, signal, "PROTOCOL")
+    match value or "http/protobuf":
         case "http/protobuf":
             return "http/protobuf"
         case "grpc":
@@ -71,6 +76,30 @@ def _protocol(environment: Mapping[str, str], signal: str, problems: list[Proble
         case _:
             problems.append(Problem("environment", variable, "must be http/protobuf or grpc"))
             return None
+
+
+def _transport(environment: Mapping[str, str], signal: str, protocol: Protocol) -> Iterator[Problem]:
+    """What the exporters would not take, or not tell of."""
+    variable, value = _specific(environment, signal, "COMPRESSION")
+    known = ("gzip", "none") if protocol == "grpc" else ("gzip", "deflate", "none")
+    if value and value.strip().lower() not in known:
+        yield Problem("environment", variable, f"must be {' or '.join(known)}")
+    variable, value = _specific(environment, signal, "TIMEOUT")
+    if value and not _is_positive(value):
+        yield Problem("environment", variable, "must be a number of seconds above 0")
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _specific(environment: Mapping[str, str], signal: str, name: str) -> tuple[str, str | None]:
+    """The variable that counts, and its value: the signal's own before the one for all."""
+    own, general = f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+    return (own, environment[own]) if environment.get(own) else (general, environment.get(general))
 
 
 def _interval(environment: Mapping[str, str], problems: list[Problem]) -> float:

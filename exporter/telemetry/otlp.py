@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, cast
 
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
@@ -32,15 +34,24 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter import __version__
+from exporter.problems import ConfigError, Problem
 from exporter.requests import BOUNDARIES, Histogram
 from exporter.telemetry.environment import Otlp, Protocol
-from exporter.telemetry.names import Kind
+from exporter.telemetry.names import Instrument, Kind
 from exporter.telemetry.sample import Family, Labels, Value
+
+T = TypeVar("T")
+
+Sample: TypeAlias = tuple[Sequence[Family], int]
+"""What there was, and when: nanoseconds since the epoch."""
 
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 5.0
 """The longest that flushing may hold up the end of the process, whatever the collector does."""
+
+MOST_POINTS = 2000
+"""Data points in one request: of 2 KiB each, the longest there are, they fill the 4 MiB that gRPC receivers take."""
 
 _SCOPE = InstrumentationScope("certgauge", __version__)
 
@@ -79,6 +90,11 @@ class Exporters:
         """Exports that failed, of all signals."""
         return sum(status.failures for status in self.statuses)
 
+    def sample_last(self) -> None:
+        """Keep the metrics of this instant to be pushed at the end: unloading what they tell of ends their series."""
+        if self.metrics is not None:
+            self.metrics.sample_last()
+
     async def close(self) -> None:
         """Flush and stop, all at once, for at most `SHUTDOWN_SECONDS`: a dead collector must not hold up the end."""
         shutdowns = [each.shutdown for each in (self.metrics, self.logs, self.traces) if each is not None]
@@ -95,7 +111,18 @@ class Exporters:
             log.warning("telemetry was not flushed in time", extra={"seconds": SHUTDOWN_SECONDS})
 
     def start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
-        """Start what the environment asks for; nothing goes out otherwise."""
+        """Start what the environment asks for; nothing goes out otherwise.
+
+        Raises:
+            ConfigError: the library cannot use what one of its own variables says.
+        """
+        try:
+            self._start(otlp, sample)
+        except Exception as exc:  # whatever the library says; without its text, which may quote credentials
+            message = f"a value is not supported by the exporter ({type(exc).__name__})"
+            raise ConfigError([Problem("environment", "OTEL_*", message)]) from None
+
+    def _start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
         # `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` beat what we say of ourselves.
         own = Resource.create({"service.name": "certgauge", "service.version": __version__})
         resource = own.merge(OTELResourceDetector().detect())
@@ -122,7 +149,8 @@ def _then(shutdown: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: as
     try:
         shutdown()
     finally:
-        if not loop.is_closed():
+        # Nobody waits any more if the loop has been closed.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(done.set)
 
 
@@ -145,6 +173,7 @@ class MetricPush:
         self._sample = sample
         self._interval = interval_seconds
         self._status = status
+        self._kept: Sample | None = None
         self._started_at = time.time_ns()
         self._stopping = Event()
         self._thread = Thread(target=self._run, daemon=True, name="otlp metrics")
@@ -152,6 +181,10 @@ class MetricPush:
     def start(self) -> None:
         """Begin; the first export is one interval from now."""
         self._thread.start()
+
+    def sample_last(self) -> None:
+        """Take the sample that is exported first when this is shut down."""
+        self._kept = self._now()
 
     def shutdown(self) -> None:
         """Export a last time and stop. Blocks for as long as the exporter does."""
@@ -163,19 +196,42 @@ class MetricPush:
         last = False
         while not last:
             last = self._stopping.wait(self._interval)
-            try:
-                result = self._exporter.export(self._data())
-                self._status.record(successful=result is MetricExportResult.SUCCESS)
-            except Exception:  # the next interval is another chance
-                self._status.record(successful=False)
+            if last and self._kept is not None:
+                self._export(self._kept)
+            self._export()
 
-    def _data(self) -> MetricsData:
-        metrics = [self._metric(family, time.time_ns()) for family in self._sample() if family.points]
+    def _now(self) -> Sample:
+        return self._sample(), time.time_ns()
+
+    def _export(self, kept: Sample | None = None) -> None:
+        # What follows a failure is not tried: that would be another wait for the same dead collector.
+        try:
+            families, at = kept or self._now()
+            requests = self._requests(families, at)
+            successful = all(self._exporter.export(each) is MetricExportResult.SUCCESS for each in requests)
+        except Exception:  # the next interval is another chance
+            successful = False
+        self._status.record(successful=successful)
+
+    def _requests(self, families: Sequence[Family], at: int) -> Iterator[MetricsData]:
+        metrics: list[Metric] = []
+        room = MOST_POINTS
+        for family in families:
+            series = iter(family)
+            while taken := list(islice(series, room)):
+                metrics.append(self._metric(family.instrument, taken, at))
+                room -= len(taken)
+                if not room:
+                    yield self._request(metrics)
+                    metrics, room = [], MOST_POINTS
+        if metrics:
+            yield self._request(metrics)
+
+    def _request(self, metrics: Sequence[Metric]) -> MetricsData:
         return MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
-    def _metric(self, family: Family, now: int) -> Metric:
-        instrument = family.instrument
-        points = [self._point(labels, value, now) for labels, value in family.points]
+    def _metric(self, instrument: Instrument, series: Sequence[tuple[Labels, Value]], at: int) -> Metric:
+        points = [self._point(labels, value, at) for labels, value in series]
         data: Any
         match instrument.kind:
             case Kind.GAUGE:
@@ -186,14 +242,14 @@ class MetricPush:
                 data = HistogramData(points, AggregationTemporality.CUMULATIVE)
         return Metric(instrument.name, instrument.description, instrument.unit, data)
 
-    def _point(self, labels: Labels, value: Value, now: int) -> Any:
+    def _point(self, labels: Labels, value: Value, at: int) -> Any:
         if not isinstance(value, Histogram):
-            return NumberDataPoint(labels.attributes, self._started_at, now, value)
+            return NumberDataPoint(labels.attributes, self._started_at, at, value)
         counts = list(value.counts)
-        # Neither is known: what is kept are counts per bucket.
-        smallest, largest = 0.0, 0.0
+        # Neither is known: what is kept are counts per bucket. None is left out of the message.
+        smallest = largest = cast("float", None)
         return HistogramDataPoint(
-            labels.attributes, self._started_at, now, sum(counts), value.total, counts, BOUNDARIES, smallest, largest
+            labels.attributes, self._started_at, at, sum(counts), value.total, counts, BOUNDARIES, smallest, largest
         )
 
 
@@ -202,7 +258,10 @@ class _CountedLogs(LogRecordExporter):
         self._exporter, self._status = exporter, status
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        result = self._exporter.export(batch)
+        try:
+            result = self._exporter.export(batch)
+        except Exception:  # the library loses the batch without a word; here it is counted
+            result = LogRecordExportResult.FAILURE
         self._status.record(successful=result is LogRecordExportResult.SUCCESS)
         return result
 
@@ -218,12 +277,26 @@ class _CountedSpans(SpanExporter):
         self._exporter, self._status = exporter, status
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._exporter.export(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # as for logs
+            result = SpanExportResult.FAILURE
         self._status.record(successful=result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
+
+
+def _with_compression(exporter: Callable[..., T]) -> T:
+    """A gRPC exporter; `none`, which is in the specification, is not in its library."""
+    from grpc import Compression  # type: ignore[import-untyped]
+    from opentelemetry.exporter.otlp.proto.grpc.exporter import InvalidCompressionValueException
+
+    try:
+        return exporter()
+    except InvalidCompressionValueException:
+        return exporter(compression=Compression.NoCompression)
 
 
 # Imported where they are needed: gRPC alone takes longer to load than the rest of the process.
@@ -233,7 +306,7 @@ def _metric_exporter(protocol: Protocol) -> MetricExporter:
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as Grpc
 
-        return Grpc()
+        return _with_compression(Grpc)
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
 
     return Http()
@@ -243,7 +316,7 @@ def _log_exporter(protocol: Protocol) -> LogRecordExporter:
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as Grpc
 
-        return Grpc()
+        return _with_compression(Grpc)
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as Http
 
     return Http()
@@ -253,7 +326,7 @@ def _span_exporter(protocol: Protocol) -> SpanExporter:
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
-        return Grpc()
+        return _with_compression(Grpc)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
 
     return Http()

@@ -37,7 +37,7 @@ def _lines(family: Family, *, openmetrics: bool) -> Iterator[str]:
     yield f"# HELP {described} {instrument.description}\n# TYPE {described} {instrument.kind}\n"
     if openmetrics and instrument.unit == "s":
         yield f"# UNIT {described} seconds\n"
-    for labels, value in family.points:
+    for labels, value in family:
         if isinstance(value, Histogram):
             yield from _histogram(name, labels, value)
         else:

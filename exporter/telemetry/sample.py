@@ -12,11 +12,14 @@ from exporter.certcheck.expiry import State, exact_days_remaining, judge
 from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import Clock
 from exporter.certcheck.tally import Tally
-from exporter.requests import ClientKey, Durations, Histogram
+from exporter.requests import ClientKey, Durations, Histogram, ServerKey
 from exporter.telemetry import names
 from exporter.telemetry.names import Instrument
 
 Value: TypeAlias = float | int | Histogram
+
+# Semantic conventions, HTTP: a 4xx is a failure for whoever sent the request, not for whoever answered it.
+SERVER_FAILURE, CLIENT_FAILURE = 500, 400
 
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
 
@@ -42,10 +45,25 @@ def _escape(text: str) -> str:
 
 @dataclass(slots=True)
 class Family:
-    """One metric with its series."""
+    """One metric with its series: labels and values, each in a list of its own.
+
+    A pair for each of a hundred thousand series would have the garbage collector walk the whole heap at every scrape.
+    """
 
     instrument: Instrument
-    points: list[tuple[Labels, Value]] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+
+    def add(self, labels: Labels, value: Value) -> None:
+        """One more series."""
+        self.labels.append(labels)
+        self.values.append(value)
+
+    def __iter__(self) -> Iterator[tuple[Labels, Value]]:
+        return zip(self.labels, self.values, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +98,14 @@ class Sampler:
         for entry in self._sources.inventory.entries():
             labels = kept[entry] = known.get(entry) or _EntryLabels(entry)
             certificate = entry.reading.certificate
-            state.points.append((labels.states[judge(entry.reading, entry.policy, now)], 1))
+            state.add(labels.in_state(judge(entry.reading, entry.policy, now)), 1)
             if certificate is not None:
-                days.points.append((labels.base, exact_days_remaining(certificate.not_after, now)))
-                after.points.append((labels.base, labels.not_after))
-                before.points.append((labels.base, labels.not_before))
-                info.points.append((labels.info, 1))
+                days.add(labels.base, exact_days_remaining(certificate.not_after, now))
+                after.add(labels.base, labels.not_after)
+                before.add(labels.base, labels.not_before)
+                info.add(labels.info, 1)
             if entry.usage.last_observed_at is not None:
-                observed.points.append((labels.base, entry.usage.last_observed_at.timestamp()))
+                observed.add(labels.base, entry.usage.last_observed_at.timestamp())
         self._labels = kept
         return [days, after, before, state, info, observed]
 
@@ -109,31 +127,27 @@ class Sampler:
         successful, at = self._sources.last_reload()
         none = Labels({})
         return [
-            Family(names.BATCHERS, [(none, self._sources.batchers())]),
-            Family(names.RELOAD_SUCCESSFUL, [(none, int(successful))]),
-            Family(names.RELOAD_TIMESTAMP, [(none, at.timestamp())] if at else []),
+            Family(names.BATCHERS, [none], [self._sources.batchers()]),
+            Family(names.RELOAD_SUCCESSFUL, [none], [int(successful)]),
+            Family(names.RELOAD_TIMESTAMP, [none], [at.timestamp()]) if at else Family(names.RELOAD_TIMESTAMP),
         ]
 
     def _requests(self) -> list[Family]:
         durations = self._sources.durations
-        server: list[tuple[Labels, Value]] = [
-            (
-                _request_labels(key.method, key.status, key.error, {"http.route": key.route, "url.scheme": key.scheme}),
-                value,
-            )
-            for key, value in durations.server.copy().items()
-        ]
-        client: list[tuple[Labels, Value]] = [
-            (_request_labels(key.method, key.status, key.error, _peer(key)), value)
-            for key, value in durations.client.copy().items()
-        ]
-        return [Family(names.SERVER_DURATION, server), Family(names.CLIENT_DURATION, client)]
+        server, client = Family(names.SERVER_DURATION), Family(names.CLIENT_DURATION)
+        for route, value in _by_route(durations.server.copy()).items():
+            more = {"http.route": route.route, "url.scheme": route.scheme}
+            server.add(_request_labels(route.method, route.status, route.error, more), value)
+        for peer, value in durations.client.copy().items():
+            labels = _request_labels(peer.method, peer.status, peer.error, _peer(peer), failure=CLIENT_FAILURE)
+            client.add(labels, value)
+        return [server, client]
 
 
 class _EntryLabels:
     """What of an entry never changes."""
 
-    __slots__ = ("base", "info", "not_after", "not_before", "states")
+    __slots__ = ("_states", "base", "info", "not_after", "not_before")
 
     def __init__(self, entry: Entry) -> None:
         slot, certificate = entry.slot, entry.reading.certificate
@@ -149,7 +163,7 @@ class _EntryLabels:
                 "chain_index": slot.chain_index if entry.chain_length > 1 else None,
             }
         )
-        self.states = {state: self.base.with_(state=state) for state in State}
+        self._states: dict[State, Labels] = {}
         if certificate is not None:
             self.not_after = certificate.not_after.timestamp()
             self.not_before = certificate.not_before.timestamp()
@@ -161,19 +175,47 @@ class _EntryLabels:
                 signature_algorithm=certificate.signature_algorithm,
             )
 
+    def in_state(self, state: State) -> Labels:
+        """Those of the slot in this state; made when it first is."""
+        if state not in self._states:
+            self._states[state] = self.base.with_(state=state)
+        return self._states[state]
+
 
 def _counted(
     instrument: Instrument, keys: tuple[str, ...], counts: Iterable[tuple[tuple[str | None, ...], int]]
 ) -> Family:
-    points: list[tuple[Labels, Value]] = [
-        (Labels(dict(zip(keys, values, strict=True))), count) for values, count in counts
-    ]
-    return Family(instrument, points)
+    family = Family(instrument)
+    for values, count in counts:
+        family.add(Labels(dict(zip(keys, values, strict=True))), count)
+    return family
 
 
-def _request_labels(method: str, status: int | None, error: str | None, more: Mapping[str, str | int | None]) -> Labels:
+def _by_route(durations: Mapping[ServerKey, Histogram]) -> dict[ServerKey, Histogram]:
+    """One series for a listen path. It passes from one API to another while requests to the first are finished."""
+    merged: dict[ServerKey, Histogram] = {}
+    for key, histogram in durations.items():
+        same = key._replace(api_id=None)
+        merged[same] = _sum(merged[same], histogram) if same in merged else histogram
+    return merged
+
+
+def _sum(one: Histogram, other: Histogram) -> Histogram:
+    both = Histogram()
+    both.counts = [a + b for a, b in zip(one.counts, other.counts, strict=True)]
+    both.total = one.total + other.total
+    return both
+
+
+def _request_labels(
+    method: str,
+    status: int | None,
+    error: str | None,
+    more: Mapping[str, str | int | None],
+    failure: int = SERVER_FAILURE,
+) -> Labels:
     # Semantic conventions: `error.type` is the code of a failure, or the status where it is one.
-    error_type = error or (str(status) if status is not None and status >= 500 else None)
+    error_type = error or (str(status) if status is not None and status >= failure else None)
     return Labels(
         {"http.request.method": method, "http.response.status_code": status, "error.type": error_type, **more}
     )

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from exporter.gateway import Api
 from exporter.proxy.core import UpstreamRequest
 from exporter.requests import known_method
+from exporter.telemetry.sample import CLIENT_FAILURE, SERVER_FAILURE
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _FIELDS = (b"traceparent", b"tracestate")
@@ -28,7 +29,8 @@ class RequestSpans:
     @contextmanager
     def server(self, scope: Scope, route: str | None) -> Iterator[Span]:
         """The span of the request as the client sees it; continues the client's trace."""
-        received = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _FIELDS}
+        # W3C Trace Context section 3.3.1: tracestate may come in several lines, which are one list.
+        received = {name.decode(): [v.decode("latin-1") for k, v in scope["headers"] if k == name] for name in _FIELDS}
         attributes: dict[str, Any] = {
             "http.request.method": known_method(scope["method"]),
             "url.scheme": scope["scheme"],
@@ -64,6 +66,7 @@ class RequestSpans:
         """Set what became of the request."""
         if status is not None:
             span.set_attribute("http.response.status_code", status)
-        if error is not None or (status is not None and status >= 500):
+        failure = CLIENT_FAILURE if getattr(span, "kind", None) is SpanKind.CLIENT else SERVER_FAILURE
+        if error is not None or (status is not None and status >= failure):
             span.set_attribute("error.type", error or str(status))
             span.set_status(Status(StatusCode.ERROR))
