@@ -170,8 +170,9 @@ class Catalog:
         )
         self._succeeded(settings)
         if refused:
-            file = str(settings.files[0])
-            raise PartlyRefusedError([Problem(file, plan.api_id, plan.unusable or "") for plan in refused], changes)
+            by_id = {each.api.api_id: each for each in defined}
+            wrong = [by_id[plan.api_id].problem((), plan.unusable or "") for plan in refused]
+            raise PartlyRefusedError(wrong, changes)
         return changes
 
     async def _use(self, settings: Settings, listeners: ListenerPlan) -> None:

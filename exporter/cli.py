@@ -82,7 +82,9 @@ async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Ot
 
 
 def _check(options: argparse.Namespace) -> int:
-    report = examine(_reader(options.config)(), utc_now())
+    settings = _reader(options.config)()
+    _telemetry()
+    report = examine(settings, utc_now())
     if options.json:
         print(json.dumps(as_json(report), indent=2))
     else:

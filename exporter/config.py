@@ -33,18 +33,19 @@ class _Model(BaseModel):
 
 def _reference(name: str) -> str:
     if not name or len(name) > 128 or not name.isprintable() or name != name.strip():
-        raise ValueError("must be 1 to 128 visible characters")
+        raise ValueError("must be 1 to 128 visible characters, with no space around them")
     return name
 
 
 def _address(listen: str) -> str:
     host, colon, port = listen.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    bracketed = re.fullmatch(r"\[(.*)\]", host)
+    bare = bracketed[1] if bracketed else host
     try:
         ipaddress.ip_address(bare or "-")
     except ValueError:
         raise ValueError("must be ADDRESS:PORT with an IP address, like 127.0.0.1:8080 or [::1]:8080") from None
-    if (":" in bare) != host.startswith("["):
+    if (":" in bare) != bool(bracketed):
         raise ValueError("must have brackets around an IPv6 address, and only there: [::1]:8080")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError("must end in a port from 0 to 65535, like :8080")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -12,26 +13,45 @@ import yaml
 from exporter.problems import ConfigError, Problem, dotted
 
 _MOST_DEPTH = 40
-_VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
+_MOST_VALUES = 200_000
+_VARIABLE = re.compile(r"\$(\$?)\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
-def read_yaml(text: bytes, file: str, environment: Mapping[str, str]) -> Any:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds. Where there are problems, the rest of the value can be looked at all the same."""
+
+    value: Any
+    problems: tuple[Problem, ...]
+    """Repeated keys, unset variables, and the like."""
+
+
+class _RefusedError(Exception):
+    """It would make too much of too little: the text says of what."""
+
+
+def read_yaml(text: bytes, file: str, environment: Mapping[str, str]) -> Document:
     """The document in `text`, with `${NAME}` replaced from `environment`; `$${` stands for `${`.
 
     An unquoted scalar that is a variable and nothing else takes the type of its value, as if it had been written there.
 
     Raises:
-        ConfigError: not YAML, a repeated key, an unset variable; every one of them.
+        ConfigError: not YAML, or nothing at all.
     """
     try:
-        loader = yaml.CSafeLoader(text.decode("utf-8-sig"))
+        decoded = text.decode("utf-8-sig")
+        _check_depth(decoded)
+        loader = yaml.CSafeLoader(decoded)
         try:
             node = loader.get_single_node()
             reader = _Reader(file, environment, loader)
             value = None if node is None else reader.value(node, ())
         finally:
             loader.dispose()
+    except _RefusedError as exc:
+        raise ConfigError([Problem(file, "", str(exc))]) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem(file, "", "is not UTF-8")]) from None
     except yaml.MarkedYAMLError as exc:
@@ -39,9 +59,22 @@ def read_yaml(text: bytes, file: str, environment: Mapping[str, str]) -> Any:
         raise ConfigError([Problem(file, "", f"is not YAML: {where}{_without_content(exc.problem)}")]) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError([Problem(file, "", "is not YAML")]) from None
-    if reader.problems:
-        raise ConfigError(reader.problems)
-    return value
+    if value is None and not reader.problems:
+        # A file that is just being written is empty, too: were that all defaults, a reload would unload every API.
+        raise ConfigError([Problem(file, "", "is empty; it must be a mapping, of keys and values")])
+    return Document(value, tuple(reader.problems))
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested too deeply before nodes are made of it: that recurses in C, and ends the process."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MOST_DEPTH:
+                raise _RefusedError("is nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _without_content(problem: str | None) -> str:
@@ -57,12 +90,17 @@ class _Reader:
         self._file = file
         self._environment = environment
         self._loader = loader
-        self._left = 200_000
+        self._left = _MOST_VALUES
 
     def value(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
         self._left -= 1
-        if len(path) > _MOST_DEPTH or self._left < 0:
-            self._problem(path[:3], "is nested too deeply" if self._left >= 0 else "is too large")
+        # Aliases: a short file can hold very much, or itself.
+        if self._left < 0:
+            raise _RefusedError("holds too many values")
+        if len(path) > _MOST_DEPTH:
+            raise _RefusedError("is nested too deeply")
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+            self._problem(path, "has a tag that is not known")
             return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -77,6 +115,9 @@ class _Reader:
                 self._problem(path, "has a key that is not text")
                 continue
             key = key_node.value
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                self._problem((*path, key), "is not read: there are no merge keys here")
+                continue
             if key in values:
                 self._problem((*path, key), f"is given twice, again on line {key_node.start_mark.line + 1}")
             values[key] = self.value(value_node, (*path, key))
@@ -88,6 +129,9 @@ class _Reader:
             self._problem(path, "has a character that is not text")
             return None
         filled, alone = self._fill(text, path)
+        if not _is_text(filled):
+            self._problem(path, "has a character that is not text, from the environment")
+            return None
         if filled is not text and alone and not node.style:
             tag = self._loader.resolve(yaml.ScalarNode, filled, (True, False))  # type: ignore[no-untyped-call]
             node = yaml.ScalarNode(tag, filled, node.start_mark, node.end_mark)
@@ -103,10 +147,12 @@ class _Reader:
         """The text with its variables replaced, and whether it was one variable and nothing else."""
 
         def replace(match: re.Match[str]) -> str:
-            escaped, name = match.groups()
+            escaped, name, end = match.groups()
             if escaped:
-                return "${" + name + "}"
-            if not _NAME.fullmatch(name):
+                return "${" + name + end
+            if not end:
+                self._problem(path, "has ${ without a }; write $${ for a plain ${")
+            elif not _NAME.fullmatch(name):
                 self._problem(path, "has ${…} around something that is not a variable's name; write $${ for a plain ${")
             elif name not in self._environment:
                 self._problem(path, f"needs the environment variable {name}, which is not set")
@@ -118,6 +164,33 @@ class _Reader:
 
     def _problem(self, path: tuple[str | int, ...], message: str) -> None:
         self.problems.append(Problem(self._file, dotted(path), message))
+
+
+def value_at(document: Any, *path: str) -> Any:
+    """What a document holds at a path. None: nothing is there."""
+    for key in path:
+        document = mapping_of(document).get(key)
+    return document
+
+
+def mapping_of(value: Any) -> dict[str, Any]:
+    """The value, if it is a mapping; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: Any) -> list[Any]:
+    """The value, if it is a list; else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def places_of(wanted: Any, document: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[str | int, ...]]:
+    """Where a value stands in a document."""
+    if document == wanted:
+        yield path
+    for key, item in mapping_of(document).items():
+        yield from places_of(wanted, item, (*path, key))
+    for index, item in enumerate(list_of(document)):
+        yield from places_of(wanted, item, (*path, index))
 
 
 def read_json(text: bytes, source: str) -> Any:

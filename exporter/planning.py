@@ -65,7 +65,8 @@ class Planner:
             if each.problem is not None
         ]
         if problems:
-            raise ConfigError(problems)
+            # One certificate may serve a listener and be trusted by it.
+            raise ConfigError(dict.fromkeys(problems))
         monitor = settings.configuration.certificate_expiry_monitor
         observations = {ref: Observation(None, Role.SERVER, each.chain, ref) for ref, each in servers.items()}
         anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref)] if client_ca else []

@@ -8,14 +8,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from exporter.certcheck.text import one_line
 from exporter.certificates.files import CertificateFiles
 from exporter.config import REDACTED, ApiDefinition, Configuration
-from exporter.documents import read_json, read_yaml
+from exporter.documents import list_of, places_of, read_json, read_yaml, value_at
 from exporter.problems import ConfigError, Problem, dotted
 from exporter.sight import Sight, look
 from exporter.target import is_address, match_pattern
-from exporter.validation import did_you_mean, validate
+from exporter.validation import M, Steps, did_you_mean, unknown_references, validate
 
 _LARGEST = 16 * 1024 * 1024
 
@@ -26,9 +28,9 @@ class Defined:
 
     api: ApiDefinition
     file: str
-    base: tuple[str | int, ...] = ()
+    base: Steps = ()
 
-    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
+    def problem(self, path: Steps, message: str) -> Problem:
         """A problem at a path of this definition."""
         return Problem(self.file, dotted((*self.base, *path)), message)
 
@@ -71,43 +73,23 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
     Raises:
         ConfigError: every problem of every file.
     """
-    sight = look([str(path)])
-    configuration = validate(Configuration, read_yaml(_text(path, str(path)), str(path), environment), str(path))
-    problems = list(_own_problems(configuration, str(path), cores))
-    defined: list[Defined] = []
-    files, globs = [path], []
-    for index, item in enumerate(configuration.apis):
-        if isinstance(item, ApiDefinition):
-            defined.append(Defined(item, str(path), ("apis", index)))
-            continue
-        pattern = str(path.parent / item)
-        globs.append(pattern)
-        found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-        if not found and not glob.has_magic(item):
-            problems.append(Problem(str(path), dotted(("apis", index)), f"there is no file {item}"))
-        files += found
-        sight |= look(map(str, found))
-        for name in found:
-            try:
-                document = read_yaml(_text(name, str(name)), str(name), environment)
-                defined.append(Defined(validate(ApiDefinition, document, str(name)), str(name)))
-            except ConfigError as exc:
-                problems += exc.problems
-    problems += definition_problems(configuration, defined)
+    reading, file = _Reading(environment), _shown(path)
+    document = reading.document(path)
+    configuration = reading.model(Configuration, document, file)
+    reading.problems += unknown_references(document, value_at(document, "certificates"), file)
+    defined = list(_definitions(reading, path, document, configuration))
+    reading.problems += [*_repeated(defined, "api_id"), *_repeated(defined, "listen_path")]
     token = None
-    if configuration.admin.token_file is not None:
-        token_file = path.parent / configuration.admin.token_file
-        files.append(token_file)
-        sight |= look([str(token_file)])
-        try:
-            token = _token(token_file)
-        except ConfigError as exc:
-            problems += (Problem(str(path), "admin.token_file", each.message) for each in exc.problems)
-    if problems:
-        raise ConfigError(problems)
-    settings = Settings(configuration, tuple(defined), path.parent, token, tuple(files), tuple(globs), sight)
+    if configuration is not None:
+        reading.problems += [*_own_problems(configuration, file, cores), *_unserved_clients(configuration, defined)]
+        token = _token(reading, path.parent, configuration.admin.token_file, file)
+    if configuration is None or reading.problems:
+        raise ConfigError(_one_a_place(reading.problems))
+    settings = Settings(
+        configuration, tuple(defined), path.parent, token, tuple(reading.files), tuple(reading.globs), reading.sight
+    )
     # The certificates are not read yet.
-    sight |= look(each for each in settings.watched() if each not in sight)
+    reading.sight |= look(each for each in settings.watched() if each not in reading.sight)
     return settings
 
 
@@ -121,27 +103,33 @@ def read_definition(body: bytes, api_id: str) -> Defined:
     document = read_json(body, source)
     if isinstance(document, dict):
         document.setdefault("api_id", api_id)
-    problems = [Problem(source, dotted(path), f"is {REDACTED}: give its value") for path in _redacted(document, ())]
+    problems = [
+        Problem(source, dotted(path), f"is {REDACTED}: give its value") for path in places_of(REDACTED, document)
+    ]
+    try:
+        defined = Defined(validate(ApiDefinition, document, source), source)
+    except ConfigError as exc:
+        raise ConfigError(_one_a_place([*problems, *exc.problems])) from None
+    if defined.api.api_id != api_id:
+        problems.append(defined.problem(("api_id",), "must be the one in the request's path"))
     if problems:
         raise ConfigError(problems)
-    defined = Defined(validate(ApiDefinition, document, source), source)
-    if defined.api.api_id != api_id:
-        raise ConfigError([defined.problem(("api_id",), "must be the one in the request's path")])
     return defined
 
 
 def definition_problems(configuration: Configuration, defined: Iterable[Defined]) -> list[Problem]:
     """What is wrong with definitions taken together, and with the certificates they name."""
     defined = list(defined)
-    problems = [problem for each in defined for problem in _unknown_references(configuration, each)]
-    problems += _repeated(defined, "api_id")
-    problems += _repeated(defined, "listen_path")
-    problems += (
-        each.problem(("client_certificates",), "needs proxy.tls: clients present certificates over TLS only")
-        for each in defined
-        if each.api.client_certificates and configuration.proxy.tls is None
-    )
-    return problems
+    return [
+        *(
+            problem
+            for each in defined
+            for problem in unknown_references(each.api.shown(), configuration.certificates, each.file, each.base)
+        ),
+        *_repeated(defined, "api_id"),
+        *_repeated(defined, "listen_path"),
+        *_unserved_clients(configuration, defined),
+    ]
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
@@ -159,63 +147,131 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         if any(api.event_handlers.values()):
             yield each.problem(("event_handlers",), "is not used: this version sends no webhooks")
     if any(settings.configuration.event_handlers.values()):
-        yield Problem(str(settings.files[0]), "event_handlers", "is not used: this version sends no webhooks")
+        yield Problem(_shown(settings.files[0]), "event_handlers", "is not used: this version sends no webhooks")
 
 
-def _text(path: Path, shown: str) -> bytes:
+def _shown(path: Path) -> str:
+    """A path as text that can be shown anywhere: what is not UTF-8 on disk is a lone surrogate in a name."""
+    return one_line(str(path))
+
+
+class _Reading:
+    """Reads files one after the other, collecting what is wrong with any of them."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.files: list[Path] = []
+        self.globs: list[str] = []
+        self.sight: Sight = {}
+        self._environment = environment
+
+    def content(self, path: Path) -> bytes:
+        """What the file holds.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        self.files.append(path)
+        self.sight |= look([str(path)])
+        try:
+            with path.open("rb") as file:
+                content = file.read(_LARGEST + 1)
+        except OSError as exc:
+            raise ConfigError([Problem(_shown(path), "", f"cannot be read: {exc.strerror}")]) from None
+        if len(content) > _LARGEST:
+            raise ConfigError([Problem(_shown(path), "", "is larger than 16 MiB")])
+        return content
+
+    def document(self, path: Path) -> Any:
+        """The document in a file. None: there is none, which is a problem."""
+        try:
+            document = read_yaml(self.content(path), _shown(path), self._environment)
+        except ConfigError as exc:
+            self.problems += exc.problems
+            return None
+        self.problems += document.problems
+        return document.value
+
+    def model(self, model: type[M], document: Any, file: str) -> M | None:
+        """A document that was read as a model. None: it cannot be, which is a problem."""
+        if document is None:
+            return None
+        try:
+            return validate(model, document, file)
+        except ConfigError as exc:
+            self.problems += exc.problems
+            return None
+
+
+def _definitions(
+    reading: _Reading, path: Path, document: Any, configuration: Configuration | None
+) -> Iterator[Defined]:
+    """Each definition that is right, inline or in a file; also if something else is wrong, to tell all of it."""
+    file, known = _shown(path), value_at(document, "certificates")
+    for index, item in enumerate(list_of(value_at(document, "apis"))):
+        if isinstance(item, str):
+            pattern = str(Path(glob.escape(str(path.parent))) / item)
+            reading.globs.append(pattern)
+            found = sorted(glob.glob(pattern, recursive=True))
+            if not found and not glob.has_magic(item):
+                reading.problems.append(Problem(file, dotted(("apis", index)), f"there is no file {item}"))
+            yield from _in_files(reading, map(Path, found), known)
+        else:
+            reading.problems += unknown_references(item, known, file, ("apis", index))
+            if configuration is not None and isinstance(api := configuration.apis[index], ApiDefinition):
+                yield Defined(api, file, ("apis", index))
+
+
+def _in_files(reading: _Reading, paths: Iterable[Path], known: Any) -> Iterator[Defined]:
+    for path in paths:
+        # Once, however many patterns it matches.
+        if path in reading.files:
+            continue
+        document, file = reading.document(path), _shown(path)
+        api = reading.model(ApiDefinition, document, file)
+        reading.problems += unknown_references(document, known, file)
+        if api is not None:
+            yield Defined(api, file)
+
+
+def _token(reading: _Reading, directory: Path, name: str | None, file: str) -> bytes | None:
+    if name is None:
+        return None
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ConfigError([Problem(shown, "", "is larger than 16 MiB")])
-        return path.read_bytes()
-    except OSError as exc:
-        raise ConfigError([Problem(shown, "", f"cannot be read: {exc.strerror}")]) from None
-
-
-def _token(path: Path) -> bytes:
-    token = _text(path, str(path)).strip()
+        token = reading.content(directory / name).strip()
+    except ConfigError as exc:
+        reading.problems += (Problem(file, "admin.token_file", each.message) for each in exc.problems)
+        return None
     if not token or not all(0x21 <= byte <= 0x7E for byte in token):
-        raise ConfigError(
-            [Problem(str(path), "", "names a file without a token: one line of visible ASCII characters")]
-        )
+        message = "names a file without a token: one line of visible ASCII characters"
+        reading.problems.append(Problem(file, "admin.token_file", message))
     return token
+
+
+def _one_a_place(problems: Iterable[Problem]) -> list[Problem]:
+    """The first problem of each place: the others there follow from it."""
+    first: dict[tuple[str, str], Problem] = {}
+    for each in problems:
+        first.setdefault((each.file, each.path), each)
+    return list(first.values())
 
 
 def _own_problems(configuration: Configuration, file: str, cores: Collection[str]) -> Iterator[Problem]:
     proxy, admin = configuration.proxy, configuration.admin
     if proxy.core not in cores:
         yield Problem(file, "proxy.core", f"no core is named {proxy.core!r}{did_you_mean(proxy.core, cores)}")
-    host = admin.listen.rpartition(":")[0].strip("[]")
-    if admin.token_file is None and not ipaddress.ip_address(host).is_loopback:
+    host, _, port = admin.listen.rpartition(":")
+    if admin.token_file is None and not ipaddress.ip_address(host.strip("[]")).is_loopback:
         yield Problem(file, "admin.token_file", "is required: admin.listen is not a loopback address")
-    references: list[tuple[tuple[str, ...], str | None]] = [
-        *((("upstream_certificates", pattern), name) for pattern, name in configuration.upstream_certificates.items()),
-    ]
-    if proxy.tls is not None:
-        references.append((("proxy", "tls", "certificate"), proxy.tls.certificate))
-        references.append((("proxy", "tls", "client_ca"), proxy.tls.client_ca))
-    if admin.tls is not None:
-        references.append((("admin", "tls", "certificate"), admin.tls.certificate))
-    for path, name in references:
-        if (message := _unknown(configuration, name)) is not None:
-            yield Problem(file, dotted(path), message)
+    if admin.listen == proxy.listen and int(port):
+        yield Problem(file, "admin.listen", "must not be the address of proxy.listen")
 
 
-def _unknown_references(configuration: Configuration, defined: Defined) -> Iterator[Problem]:
-    api = defined.api
-    references: list[tuple[tuple[str | int, ...], str | None]] = [
-        *((("upstream_certificates", pattern), name) for pattern, name in api.upstream_certificates.items()),
-        *((("client_certificates", index), name) for index, name in enumerate(api.client_certificates)),
-        (("upstream_ca",), api.upstream_ca),
-    ]
-    for path, name in references:
-        if (message := _unknown(configuration, name)) is not None:
-            yield defined.problem(path, message)
-
-
-def _unknown(configuration: Configuration, name: str | None) -> str | None:
-    if name is None or name in configuration.certificates:
-        return None
-    return f"no certificate is named {name!r}{did_you_mean(name, configuration.certificates)}"
+def _unserved_clients(configuration: Configuration, defined: Iterable[Defined]) -> Iterator[Problem]:
+    for each in defined:
+        if each.api.client_certificates and configuration.proxy.tls is None:
+            message = "needs proxy.tls: clients present certificates over TLS only"
+            yield each.problem(("client_certificates",), message)
 
 
 def _repeated(defined: Iterable[Defined], key: str) -> Iterator[Problem]:
@@ -227,14 +283,3 @@ def _repeated(defined: Iterable[Defined], key: str) -> Iterator[Problem]:
         for other in others:
             where = dotted((*first.base, key))
             yield other.problem((key,), f"{value!r} is taken already, by {first.file}: {where}")
-
-
-def _redacted(document: object, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if document == REDACTED:
-        yield path
-    elif isinstance(document, dict):
-        for key, item in document.items():
-            yield from _redacted(item, (*path, key))
-    elif isinstance(document, list):
-        for index, item in enumerate(document):
-            yield from _redacted(item, (*path, index))

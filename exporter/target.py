@@ -108,7 +108,7 @@ def normalise_pattern(pattern: str) -> str:
         name = ""
     if not name or (port and not 0 < int(port) <= 65535):
         raise ValueError("must be host, host:port, *.domain, *.domain:port or *")
-    if wildcard and is_address(name):
+    if wildcard and (is_address(name) or is_address(f"0.{name}")):
         raise ValueError("must not be a wildcard for an IP address: addresses match only exactly")
     bracketed = f"[{name}]" if ":" in name and port else name
     return wildcard + bracketed + (f":{int(port)}" if port else "")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Collection, Iterable
-from typing import Any, TypeVar, Union, get_args, get_origin
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from exporter.documents import list_of, mapping_of, value_at
 from exporter.problems import ConfigError, Problem, dotted
 
 M = TypeVar("M", bound=BaseModel)
-Path = tuple[str | int, ...]
-
-# The library puts these into a path for its own ends.
-_TAGS = frozenset({"file", "definition", "[key]"})
+Steps: TypeAlias = tuple[str | int, ...]
+"""The way to a value in a document: keys and indexes."""
 
 _SENTENCES = {
     "missing": "is required",
@@ -43,17 +42,25 @@ _TEMPLATES = {
 }
 
 
-def validate(model: type[M], document: Any, file: str, base: Path = ()) -> M:
+_REFERENCES = (
+    ("proxy", "tls", "certificate"),
+    ("proxy", "tls", "client_ca"),
+    ("admin", "tls", "certificate"),
+    ("upstream_ca",),
+)
+
+
+def validate(model: type[M], document: Any, file: str) -> M:
     """The document as a model.
 
     Raises:
-        ConfigError: with everything that is wrong, in the document's order.
+        ConfigError: with everything that is wrong.
     """
     try:
-        return model.model_validate({} if document is None else document)
+        return model.model_validate(document)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False, include_input=False)
-        raise ConfigError(Problem(file, dotted((*base, *_path(e))), _sentence(model, e)) for e in errors) from None
+        errors = exc.errors(include_url=False)
+        raise ConfigError(Problem(file, dotted(_path(e)), _sentence(model, e)) for e in errors) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -62,8 +69,32 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _path(error: ErrorDetails) -> Path:
-    return tuple(step for step in error["loc"] if step not in _TAGS)
+def unknown_references(document: Any, known: Any, file: str, base: Steps = ()) -> Iterator[Problem]:
+    """A problem for each place where a document, right or wrong otherwise, names a certificate that is not there."""
+    if not isinstance(known, Mapping | None):
+        return
+    for path, name in _references(document):
+        if isinstance(name, str) and name not in (known or {}):
+            message = f"no certificate is named {name!r}{did_you_mean(name, known or {})}"
+            yield Problem(file, dotted((*base, *path)), message)
+
+
+def _references(document: Any) -> Iterator[tuple[Steps, Any]]:
+    """Where the gateway's file or a definition names certificates."""
+    for path in _REFERENCES:
+        yield path, value_at(document, *path)
+    for pattern, name in mapping_of(value_at(document, "upstream_certificates")).items():
+        yield ("upstream_certificates", pattern), name
+    for index, name in enumerate(list_of(value_at(document, "client_certificates"))):
+        yield ("client_certificates", index), name
+
+
+def _path(error: ErrorDetails) -> Steps:
+    path = error["loc"]
+    if path[:1] == ("apis",):
+        # The library puts the kind of the item behind its index.
+        path = path[:2] + path[3:]
+    return path[:-1] if path[-1:] == ("[key]",) else path
 
 
 def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
@@ -74,6 +105,10 @@ def _sentence(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"is not a known key{did_you_mean(str(key), known) or _listing(known)}"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "string_type" and isinstance(error["input"], list | dict | None):
+        return "must be text"
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "must not be empty"
     if kind in _TEMPLATES:
         return _TEMPLATES[kind].format(**{name: _plain(value) for name, value in context.items()})
     return _SENTENCES.get(kind, "has a wrong value")
@@ -87,7 +122,7 @@ def _listing(known: Collection[str]) -> str:
     return f"; known here: {', '.join(sorted(known))}" if known else ""
 
 
-def _keys(model: type[BaseModel], path: Path) -> Collection[str]:
+def _keys(model: type[BaseModel], path: Steps) -> Collection[str]:
     """The keys that the model knows at a path in its document."""
     annotations: list[Any] = [model]
     for step in path:

@@ -144,7 +144,7 @@ async def test_an_api_whose_new_certificate_is_unusable_keeps_its_old_generation
         # Whether this reload or the watcher's is first, the outcome is the same.
         status, problem = await world.ask("POST", "/reload")
         assert status == 422
-        assert [error["path"] for error in problem["errors"]] == ["orders"]
+        assert [error["file"] for error in problem["errors"]] == [str(tmp_path / "api-orders.yaml")]
         assert "is not the key of" in problem["errors"][0]["message"]
         assert (await world.get("/certs"))[1]["certs"] == [before]
         assert world.running.gateway.apis["orders"].plan.unusable is None
@@ -187,5 +187,5 @@ async def test_a_file_that_vanishes_between_two_looks_is_no_failure_of_the_watch
     async with served(tmp_path) as world:
         (tmp_path / "orders.key").unlink()
         status, problem = await world.ask("POST", "/reload")
-        assert (status, problem["errors"][0]["path"]) == (422, "orders")
+        assert status == 422
         assert problem["errors"][0]["message"].endswith("orders.key: no such file")
