@@ -19,7 +19,7 @@ import uvloop
 
 from exporter import __version__, demo, logs
 from exporter.app import running, utc_now
-from exporter.check import as_json, examine, table
+from exporter.check import Report, as_json, examine, table
 from exporter.problems import ConfigError
 from exporter.proxy.core import CoreFactory
 from exporter.settings import Settings, read_settings
@@ -82,15 +82,19 @@ async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Ot
 
 
 def _check(options: argparse.Namespace) -> int:
-    settings = _reader(options.config)()
-    _telemetry()
-    report = examine(settings, utc_now())
+    try:
+        settings = _reader(options.config)()
+        _telemetry()
+        report = examine(settings, utc_now())
+    except ConfigError as exc:
+        report = Report([], exc.problems, ())
     if options.json:
         print(json.dumps(as_json(report), indent=2))
-    else:
+        return report.exit_status
+    if report.rows:
         print(*table(report), sep="\n")
-        for problem in (*report.problems, *report.warnings):
-            print(f"certgauge: {problem}", file=sys.stderr)
+    for problem in (*report.problems, *report.warnings):
+        print(f"certgauge: {problem}", file=sys.stderr)
     return report.exit_status
 
 

@@ -139,3 +139,13 @@ def test_listeners_certificates_are_among_them(
     assert check("--json") == 1
     [row] = json.loads(capsys.readouterr().out)["certs"]
     assert (row["cert_role"], row["cert_ref"], row.get("api_id")) == ("server", "a0", None)
+
+
+def test_json_holds_what_is_wrong_with_a_configuration(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "certgauge.yaml").write_text("proxi: {}\n")
+    assert check("--json") == 2
+    output = capsys.readouterr()
+    message = "is not a known key; did you mean 'proxy'?"
+    problems = [{"file": "certgauge.yaml", "path": "proxi", "message": message}]
+    assert json.loads(output.out) == {"certs": [], "problems": problems, "warnings": []}
+    assert output.err == ""
