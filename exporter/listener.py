@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import uvicorn
 from starlette.types import ASGIApp
 
+from exporter.target import in_url
+
 _BACKLOG = 2048
 
 
@@ -35,7 +37,7 @@ def bind(listen: str) -> socket.socket:
 def url_of(bound: socket.socket, *, tls: bool) -> str:
     """Where a bound socket can be reached."""
     host, port = bound.getsockname()[:2]
-    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{'https' if tls else 'http'}://{in_url(host)}:{port}"
 
 
 class ListenerTls:

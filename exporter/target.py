@@ -29,7 +29,7 @@ class Target:
     @property
     def authority(self) -> str:
         """For a Host field: without the scheme's default port, IPv6 addresses in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = in_url(self.host)
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
@@ -110,8 +110,12 @@ def normalise_pattern(pattern: str) -> str:
         raise ValueError("must be host, host:port, *.domain, *.domain:port or *")
     if wildcard and (is_address(name) or is_address(f"0.{name}")):
         raise ValueError("must not be a wildcard for an IP address: addresses match only exactly")
-    bracketed = f"[{name}]" if ":" in name and port else name
-    return wildcard + bracketed + (f":{int(port)}" if port else "")
+    return wildcard + (f"{in_url(name)}:{int(port)}" if port else name)
+
+
+def in_url(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def is_address(host: str) -> bool:
@@ -129,8 +133,7 @@ def match_pattern(patterns: Mapping[str, str], target: Target) -> str | None:
     In this order: `host:port`, `host`, `*.rest:port`, `*.rest` (one label), `*`. An address matches only exactly.
     """
     host, port = target.host, target.port
-    bracketed = f"[{host}]" if ":" in host else host
-    candidates = [f"{bracketed}:{port}", host]
+    candidates = [f"{in_url(host)}:{port}", host]
     if not is_address(host):
         _, dot, rest = host.partition(".")
         candidates += [f"*.{rest}:{port}", f"*.{rest}"] if dot else []

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
 from exporter.certcheck.ports import Observer
+from exporter.proxy.aiohttp_failures import failure_of, is_malformed
 from exporter.proxy.core import Failure, Headers, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from exporter.target import in_url
 
 MOST_IN_FLIGHT = 1000
 """Requests one upstream carries at a time; one more is answered 503 `overloaded`."""
 
 _CHUNK = 64 * 1024
-_CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
-# What a TLS peer says of our certificate, by OpenSSL's names for the alerts of RFC 8446 section 6.2.
-_REFUSALS = (
-    "BAD_CERTIFICATE",
-    "UNSUPPORTED_CERTIFICATE",
-    "CERTIFICATE_REVOKED",
-    "CERTIFICATE_EXPIRED",
-    "CERTIFICATE_UNKNOWN",
-    "CERTIFICATE_REQUIRED",
-    "UNKNOWN_CA",
-    "ACCESS_DENIED",
-)
 
 
 class AiohttpCore:
@@ -60,7 +54,7 @@ class AiohttpCore:
         pool.in_flight += 1
         try:
             async with pool.send(request) as response:
-                yield _Response(response)
+                yield response
         finally:
             pool.in_flight -= 1
 
@@ -71,53 +65,194 @@ class _Pool:
     def __init__(self, upstream: Upstream) -> None:
         self.in_flight = 0
         self._upstream = upstream
-        self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._unanswered: set[asyncio.Timeout] = set()
+        self._answered = asyncio.Event()
+        self._responses: set[aiohttp.ClientResponse] = set()
 
     async def close(self) -> None:
+        """Cut off what is being carried, and wait until no connection is left, nor one being made."""
+        self._closed = True
+        for deadline in self._unanswered:
+            if not deadline.expired():
+                deadline.reschedule(0)
+        for response in self._responses:
+            response.close()
         if self._session is not None:
+            assert isinstance(self._session.connector, _Connector)
+            self._session.connector.abort()
             await self._session.close()
+        if self._unanswered:
+            self._answered.clear()
+            await self._answered.wait()
 
     @asynccontextmanager
-    async def send(self, request: UpstreamRequest) -> AsyncIterator[aiohttp.ClientResponse]:
-        session = self._session or await self._open()
-        target = self._upstream.target
-        url = URL(f"{target.scheme}://{_authority(target.host)}:{target.port}{request.target.decode()}", encoded=True)
-        deadline = asyncio.timeout(self._upstream.timeout_seconds)
-        body = None if request.body is None else _extending(request.body, deadline, self._upstream.timeout_seconds)
-        headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
+    async def send(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+        upload = None if request.body is None else _Upload(request.body, self._upstream.timeout_seconds)
+        response = await self._answer(request, upload)
+        self._responses.add(response)
         try:
-            async with deadline:
-                response = await session.request(
-                    request.method, url, headers=headers, data=body, allow_redirects=False, timeout=_NO_TIMEOUT
-                )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise UpstreamError(_failure(exc)) from exc
-        try:
-            yield response
+            yield _Response(response, upload)
         finally:
+            self._responses.discard(response)
             # A response that was read to its end has given its connection back; any other is cut off.
             response.close()
+
+    async def _answer(self, request: UpstreamRequest, upload: _Upload | None) -> aiohttp.ClientResponse:
+        """Send, and wait for the header section."""
+        target = self._upstream.target
+        url = URL(f"{target.scheme}://{in_url(target.host)}:{target.port}{request.target.decode()}", encoded=True)
+        # The library keeps of two names that differ in case alone the second only.
+        headers = CIMultiDict((name.lower().decode("latin-1"), _text(value)) for name, value in request.headers)
+        try:
+            async with self._in_time(upload):
+                session = self._session or await self._open()
+                body = None if upload is None else upload.parts()
+                response = await session.request(request.method, url, headers=headers, data=body, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            if upload is not None and upload.failed is not None:
+                raise upload.failed from None
+            raise UpstreamError(Failure.CLOSED if self._closed else failure_of(exc)) from exc
+        if upload is not None:
+            upload.abandon = response.close
+        fault = self._fault(response, upload)
+        if fault is not None:
+            response.close()
+            raise fault
+        return response
+
+    def _fault(self, response: aiohttp.ClientResponse, upload: _Upload | None) -> Exception | None:
+        """Why a response is not to be passed on. The first two may happen in the very moment in which it arrives."""
+        if upload is not None and upload.failed is not None:
+            return upload.failed
+        if self._closed:
+            return UpstreamError(Failure.CLOSED)
+        return UpstreamError(Failure.BAD_RESPONSE) if is_malformed(response) else None
+
+    @asynccontextmanager
+    async def _in_time(self, upload: _Upload | None) -> AsyncIterator[None]:
+        """Bound the wait for a response; closing ends it."""
+        try:
+            async with asyncio.timeout(self._upstream.timeout_seconds) as deadline:
+                self._unanswered.add(deadline)
+                if upload is not None:
+                    upload.deadline = deadline
+                yield
+        finally:
+            if upload is not None:
+                upload.deadline = None
+            self._unanswered.discard(deadline)
+            if not self._unanswered:
+                self._answered.set()
 
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._session is None:
-                self._session = await _session(self._upstream)
+                context = await _context(self._upstream)
+                # Closed in the very moment in which the context was made, too late to be cancelled.
+                if self._closed:
+                    raise UpstreamError(Failure.CLOSED)
+                self._session = _session(context)
         return self._session
 
 
-_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+class _Connector(aiohttp.TCPConnector):
+    """Knows its connections: all of them, to cut them off, and which request got one that had been used before."""
 
+    def __init__(self, context: ssl.SSLContext | bool) -> None:  # noqa: FBT001
+        super().__init__(limit=0, ssl=context, keepalive_timeout=60)
+        self._connections: WeakSet[ResponseHandler] = WeakSet()
+        self._on_used: WeakSet[aiohttp.ClientRequest] = WeakSet()
 
-async def _session(upstream: Upstream) -> aiohttp.ClientSession:
-    context: ssl.SSLContext | bool = True
-    if upstream.tls is not None:
+    def abort(self) -> None:
+        """End every connection now, whatever is still to be sent."""
+        for connection in self._connections:
+            connection.abort()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (the library's signature)
+    ) -> Connection:
+        self._on_used.discard(req)
+        connection = await super().connect(req, traces, timeout)
+        if connection.protocol in self._connections:
+            self._on_used.add(req)
+        elif connection.protocol is not None:
+            self._connections.add(connection.protocol)
+        return connection
+
+    async def retry_if_stale(
+        self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Let the library repeat a request only if its connection may have been closed while it was idle.
+
+        It does so once, for idempotent methods whose body nobody has begun to read: RFC 9110 section 9.2.2.
+        """
         try:
-            context = await asyncio.to_thread(upstream.tls)
-        except (OSError, ValueError) as exc:
-            raise UpstreamError(Failure.CERTIFICATE_UNUSABLE) from exc
+            return await handler(req)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+            if isinstance(exc, aiohttp.ClientConnectorError) or (req in self._on_used and not _had_begun(exc)):
+                raise
+            raise aiohttp.ClientConnectionError from exc
+
+
+def _had_begun(exc: Exception) -> bool:
+    """Whether a part of the response had arrived."""
+    return isinstance(exc, aiohttp.ServerDisconnectedError) and not isinstance(exc.message, str)
+
+
+class _Upload:
+    """A request's body on its way."""
+
+    def __init__(self, body: AsyncIterator[bytes], seconds: float) -> None:
+        self.deadline: asyncio.Timeout | None = None
+        """For the response; None once it is there."""
+        self.failed: Exception | None = None
+        self.abandon: Callable[[], None] = lambda: None
+        """Gives up the response, if there is one."""
+        self._body = body
+        self._seconds = seconds
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        # The library sends the head with the first part; an upstream may want to answer before there is one.
+        yield b""
+        self._allow(None)
+        try:
+            async for part in self._body:
+                self._allow(self._seconds)
+                yield part
+                self._allow(None)
+        except Exception as exc:  # whatever it is, the library would hide it, and leave the connection open
+            self.failed = exc
+            self.abandon()
+            raise
+        self._allow(self._seconds)
+
+    def _allow(self, seconds: float | None) -> None:
+        """Give the upstream its time from now; None: as long as the next part is awaited, which is not its fault."""
+        if self.deadline is not None and not self.deadline.expired():
+            self.deadline.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+
+async def _context(upstream: Upstream) -> ssl.SSLContext | bool:
+    if upstream.tls is None:
+        return True
+    try:
+        return await asyncio.to_thread(upstream.tls)
+    except (OSError, ValueError) as exc:
+        raise UpstreamError(Failure.CERTIFICATE_UNUSABLE) from exc
+
+
+def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:  # noqa: FBT001
+    connector = _Connector(context)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=60),
+        connector=connector,
+        middlewares=(connector.retry_if_stale,),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -128,22 +263,20 @@ async def _session(upstream: Upstream) -> aiohttp.ClientSession:
     )
 
 
-def _authority(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-async def _extending(body: AsyncIterator[bytes], deadline: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:
-    """Pass a body on. The upstream's time to answer begins anew with each part: a slow client is not its fault."""
-    loop = asyncio.get_running_loop()
-    async for chunk in body:
-        yield chunk
-        if not deadline.expired() and deadline.when() is not None:
-            deadline.reschedule(loop.time() + seconds)
+def _text(value: bytes) -> str:
+    """A field's value for the library, which sends text in UTF-8: other bytes beyond ASCII do not survive it."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class _Response:
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, upload: _Upload | None) -> None:
         self._response = response
+        self._upload = upload
+        # Gone from the response when its content is complete.
+        self._protocol = response.connection.protocol if response.connection else None
         self.status = response.status
         self.headers: Headers = list(response.raw_headers)
 
@@ -151,37 +284,14 @@ class _Response:
         try:
             async for chunk in self._response.content.iter_any():
                 yield chunk
+            if self._ended_by_error():
+                raise UpstreamError(Failure.CLOSED)
         except (aiohttp.ClientError, OSError) as exc:
+            if self._upload is not None and self._upload.failed is not None:
+                raise self._upload.failed from None
             raise UpstreamError(Failure.CLOSED) from exc
 
-
-def _failure(exc: Exception) -> Failure:
-    """The failure that an exception of the library stands for."""
-    if isinstance(exc, TimeoutError):
-        return Failure.TIMEOUT
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return _server_certificate(exc.certificate_error)
-    if (error := _tls_error(exc)) is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return _server_certificate(error)
-        if any(word in (error.reason or "") for word in _REFUSALS):
-            return Failure.CERTIFICATE_REFUSED
-        return Failure.UNREACHABLE
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return Failure.UNREACHABLE
-    if isinstance(exc, aiohttp.ClientResponseError | ValueError):
-        return Failure.BAD_RESPONSE
-    return Failure.CLOSED
-
-
-def _tls_error(exc: BaseException | None) -> ssl.SSLError | None:
-    while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return exc
-        exc = getattr(exc, "os_error", None) or exc.__cause__
-    return None
-
-
-def _server_certificate(error: Exception) -> Failure:
-    expired = getattr(error, "verify_code", None) == _CERTIFICATE_HAS_EXPIRED
-    return Failure.SERVER_CERTIFICATE_EXPIRED if expired else Failure.SERVER_CERTIFICATE_INVALID
+    def _ended_by_error(self) -> bool:
+        """Whether content that lasts until the end was cut off: the library takes any end for a good one."""
+        framed = "content-length" in self._response.headers or "transfer-encoding" in self._response.headers
+        return not framed and self._protocol is not None and isinstance(self._protocol.exception(), OSError)

@@ -43,7 +43,10 @@ class UpstreamRequest:
     target: bytes
     headers: Headers
     body: AsyncIterator[bytes] | None = None
-    """None: there is none. With a Content-Length field, exactly so many bytes; without, it is sent chunked."""
+    """None: there is none. With a Content-Length field, exactly so many bytes; without, it is sent chunked.
+
+    What it raises comes out of the call as it is, and the request is left incomplete for the upstream to see.
+    """
 
 
 class UpstreamResponse(Protocol):

@@ -92,6 +92,9 @@ class ProxyEndpoint:
             except UpstreamError as exc:
                 error = exc.failure.value
                 raise
+            except (ClientGoneError, asyncio.CancelledError):
+                error = "cancelled"
+                raise
             finally:
                 if self._spans:
                     self._spans.status(span, status, error)
@@ -107,6 +110,9 @@ class ProxyEndpoint:
 
 
 def _refused(api: Api | None, scope: Scope) -> Refusal | None:
+    if scope["method"] == "CONNECT":
+        # RFC 9110 section 9.3.6: it asks for a tunnel, and a gateway makes none.
+        return Refusal.NOT_IMPLEMENTED
     if not all(0x21 <= byte <= 0x7E for byte in scope["raw_path"] + scope["query_string"]):
         return Refusal.BAD_REQUEST
     if api is None:
@@ -135,6 +141,7 @@ class _Exchange:
         self._send = send
         self._headers: Headers = scope["headers"]
         self._body_read = asyncio.Event()
+        self._complete = False
 
     def outgoing(self, api: Api) -> UpstreamRequest:
         """The request as it goes to the API's upstream."""
@@ -160,12 +167,13 @@ class _Exchange:
         """Pass a response on as it arrives. If it ends early, it is left incomplete for the client to see."""
         self.status = status
         fields = response_headers(headers)
-        if status == 304:
+        if status in {204, 304}:
             # RFC 9110 section 8.6: it would be the length of a content that is not sent.
             fields = [(name, value) for name, value in fields if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
         async for chunk in body:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._complete = True
         await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -173,18 +181,21 @@ class _Exchange:
         self.error = refusal.code
         if self.status is None:
             self.status = refusal.status
-            await answer(self._send, refusal, close=not self._body_read.is_set() and has_body(self._headers))
+            self._complete = True
+            unread = not self._body_read.is_set() and has_body(self._headers)
+            await answer(self._send, refusal, close=refusal.closes or unread)
 
     async def client_gone(self) -> None:
-        """Wait until the client has gone.
+        """Wait until the client has gone, or has all of its response: the server tells of both alike.
 
         Raises:
-            ClientGoneError: always.
+            ClientGoneError: it went before.
         """
         await self._body_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        raise ClientGoneError
+        if not self._complete:
+            raise ClientGoneError
 
     async def _body(self) -> AsyncIterator[bytes]:
         more = True

@@ -16,6 +16,7 @@ class Refusal(Enum):
     BAD_REQUEST = (400, "bad_request", "The request is malformed.")
     CLIENT_CERTIFICATE_REQUIRED = (403, "client_certificate_required", "This API needs a client certificate.")
     NO_SUCH_API = (404, "no_such_api", "No API is served at this path.")
+    NOT_IMPLEMENTED = (501, "not_implemented", "The method is not implemented.")
     UPSTREAM_UNREACHABLE = (502, Failure.UNREACHABLE, "The upstream cannot be reached.")
     UPSTREAM_CLOSED = (502, Failure.CLOSED, "The upstream closed the connection without a whole response.")
     UPSTREAM_BAD_RESPONSE = (502, Failure.BAD_RESPONSE, "The upstream's response is malformed.")
@@ -34,6 +35,11 @@ class Refusal(Enum):
         self.status = status
         self.code = str(code)
         self.sentence = sentence
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with it: what follows on it cannot be told from the request's rest."""
+        return self in {Refusal.BAD_REQUEST, Refusal.NOT_IMPLEMENTED}
 
 
 _OF_FAILURE = {Failure(refusal.code): refusal for refusal in Refusal if refusal.code in list(Failure)}
