@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from starlette.applications import Starlette
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from exporter import __version__
 from exporter.admin.app import Admin, build
@@ -81,11 +82,88 @@ class _Listeners:
                 tls.use(context)
 
 
-class _Phase:
-    """Whether traffic may come."""
+@dataclass(slots=True)
+class _Parts:
+    """Everything that is built before anything runs."""
 
-    def __init__(self) -> None:
-        self.not_ready: str | None = "loading"
+    settings: Settings
+    clock: Clock
+    tally: Tally
+    durations: Durations
+    inventory: Inventory
+    events: list[EventSink]
+    gateway: Gateway
+    listeners: _Listeners
+    catalog: Catalog
+    exporters: otlp.Exporters
+    sampler: Sampler
+    not_ready: str | None = "loading"
+    """Why no traffic may come; None: it may."""
+
+    def health(self) -> Facts:
+        return Facts(
+            self.clock(),
+            self.inventory.entries(),
+            self.settings.configuration.state,
+            self.tally.errors[ErrorReason.COOLDOWN_STORE_FAILED],
+            [(status.signal, status.last_successful) for status in self.exporters.statuses],
+            self.catalog.last_reload_successful,
+            self.catalog.reloaded_at,
+        )
+
+    def administration(self) -> ASGIApp:
+        return build(
+            Admin(
+                self.catalog,
+                self.gateway,
+                self.inventory,
+                self.sampler,
+                self.clock,
+                token=lambda: (self.catalog.settings or self.settings).token,
+                not_ready=lambda: self.not_ready,
+                health=self.health,
+            )
+        )
+
+    def proxy(self) -> ASGIApp:
+        traces = self.exporters.traces
+        spans = RequestSpans(traces.get_tracer("certgauge", __version__)) if traces else None
+        return Starlette(routes=[Route("/{path:path}", ProxyEndpoint(self.gateway, self.durations, spans))])
+
+
+def _build(
+    settings: Settings, read: Callable[[], Settings], core: CoreFactory, sinks: Sequence[EventSink], clock: Clock
+) -> _Parts:
+    tally, durations, exporters = Tally(), Durations(), otlp.Exporters()
+    inventory = Inventory(tally, settings.configuration.certificate_expiry_monitor.max_certificates)
+    events: list[EventSink] = [ProcessLogSink(), *sinks]
+    cooldowns = FailOpenCooldowns(MemoryCooldowns(clock), clock, tally)
+    ports = MonitorPorts(clock, cooldowns, FanOut(events), tally, inventory)
+    gateway = Gateway(core, ports, durations, settings.configuration.proxy.drain_timeout_seconds)
+    listeners = _Listeners(gateway)
+    catalog = Catalog(gateway, read, listeners.use, tally=tally, clock=clock)
+    sources = Sources(
+        inventory,
+        tally,
+        durations,
+        clock,
+        batchers=lambda: gateway.batchers,
+        export_failures=exporters.failures,
+        last_reload=lambda: (catalog.last_reload_successful, catalog.reloaded_at),
+    )
+    return _Parts(
+        settings,
+        clock,
+        tally,
+        durations,
+        inventory,
+        events,
+        gateway,
+        listeners,
+        catalog,
+        exporters,
+        Sampler(sources),
+    )
 
 
 @asynccontextmanager
@@ -106,70 +184,32 @@ async def running(
         ConfigError: an address cannot be bound, or a listener's certificate cannot be used.
     """
     proxy, admin = settings.configuration.proxy, settings.configuration.admin
-    tally, durations = Tally(), Durations()
-    inventory = Inventory(tally, settings.configuration.certificate_expiry_monitor.max_certificates)
-    events: list[EventSink] = [ProcessLogSink(), *sinks]
-    cooldowns = FailOpenCooldowns(MemoryCooldowns(clock), clock, tally)
-    ports = MonitorPorts(clock, cooldowns, FanOut(events), tally, inventory)
-    gateway = Gateway(cores[proxy.core], ports, durations, proxy.drain_timeout_seconds)
-    listeners, phase = _Listeners(gateway), _Phase()
-    catalog = Catalog(gateway, read, listeners.use, tally=tally, clock=clock)
-
-    def last_reload() -> tuple[bool, datetime | None]:
-        return catalog.last_reload_successful, catalog.reloaded_at
-
+    parts = _build(settings, read, cores[proxy.core], sinks, clock)
     async with AsyncExitStack() as stack:
         proxy_socket = stack.enter_context(_bound(proxy.listen, "proxy.listen", settings))
         admin_socket = stack.enter_context(_bound(admin.listen, "admin.listen", settings))
-        exporters = otlp.Exporters()
-        sampler = Sampler(
-            Sources(inventory, tally, durations, clock, lambda: gateway.batchers, exporters.failures, last_reload)
-        )
-        exporters.start(telemetry, sampler.sample)
-        stack.push_async_callback(exporters.close)
-        if exporters.logs is not None:
-            events.append(OtelLogSink(exporters.logs.get_logger("certgauge", __version__)))
-        await stack.enter_async_context(gateway)
-        administration = Admin(
-            catalog=catalog,
-            gateway=gateway,
-            inventory=inventory,
-            sampler=sampler,
-            clock=clock,
-            token=lambda: (catalog.settings or settings).token,
-            not_ready=lambda: phase.not_ready,
-            health=lambda: Facts(
-                clock(),
-                inventory.entries(),
-                settings.configuration.state,
-                tally.errors[ErrorReason.COOLDOWN_STORE_FAILED],
-                [(status.signal, status.last_successful) for status in exporters.statuses],
-                *last_reload(),
-            ),
-        )
-        admin_tls = listeners.admin.context if admin.tls else None
-        await stack.enter_async_context(serving(build(administration), admin_socket, admin_tls, 1))
-        await catalog.start(settings)
-        spans = RequestSpans(exporters.traces.get_tracer("certgauge", __version__)) if exporters.traces else None
-        endpoint = Starlette(routes=[Route("/{path:path}", ProxyEndpoint(gateway, durations, spans))])
-        proxy_tls = listeners.proxy.context if proxy.tls else None
-        await stack.enter_async_context(serving(endpoint, proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
-        serves = Running(
-            url_of(proxy_socket, tls=proxy.tls is not None),
-            url_of(admin_socket, tls=admin.tls is not None),
-            catalog,
-            gateway,
-        )
+        parts.exporters.start(telemetry, parts.sampler.sample)
+        stack.push_async_callback(parts.exporters.close)
+        if parts.exporters.logs is not None:
+            parts.events.append(OtelLogSink(parts.exporters.logs.get_logger("certgauge", __version__)))
+        await stack.enter_async_context(parts.gateway)
+        admin_tls = parts.listeners.admin.context if admin.tls else None
+        await stack.enter_async_context(serving(parts.administration(), admin_socket, admin_tls, 1))
+        await parts.catalog.start(settings)
+        proxy_tls = parts.listeners.proxy.context if proxy.tls else None
+        await stack.enter_async_context(serving(parts.proxy(), proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
+        urls = url_of(proxy_socket, tls=proxy.tls is not None), url_of(admin_socket, tls=admin.tls is not None)
+        serves = Running(*urls, parts.catalog, parts.gateway)
         await stack.enter_async_context(_watching(serves, settings))
-        phase.not_ready = None
-        log.info("ready", extra={"proxy": serves.proxy_url, "admin": serves.admin_url, "apis": len(gateway.apis)})
+        parts.not_ready = None
+        log.info("ready", extra={"proxy": urls[0], "admin": urls[1], "apis": len(parts.gateway.apis)})
         try:
             yield serves
         finally:
-            phase.not_ready = "draining"
+            parts.not_ready = "draining"
             log.info("stopping")
             # Before anything is unloaded, which ends its series.
-            await asyncio.to_thread(exporters.sample_last)
+            await asyncio.to_thread(parts.exporters.sample_last)
 
 
 @asynccontextmanager
