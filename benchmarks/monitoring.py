@@ -104,7 +104,7 @@ async def _observing(calls: int) -> float:
     """Seconds of one report on the request path: all that monitoring adds there."""
     with tempfile.TemporaryDirectory(prefix="certgauge-bench-") as name:
         read = partial(read_settings, Site(Path(name)).configure("observing", 1).file, {}, ["aiohttp"])
-        async with running(read(), read, cores={"aiohttp": AiohttpCore}, telemetry=Otlp()) as serves:
+        async with running(read(), read, core=AiohttpCore, telemetry=Otlp()) as serves:
             observation = serves.gateway.apis[api_id(0)].plan.upstream.observation
             return timeit(lambda: serves.gateway.observe(observation), number=calls) / calls
 

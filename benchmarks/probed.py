@@ -40,7 +40,7 @@ async def main(file: Path) -> None:
     ended, stop_probe = asyncio.Event(), asyncio.Event()
     read = partial(read_settings, file, {}, ["aiohttp"])
 
-    async with running(read(), read, cores={"aiohttp": AiohttpCore}, telemetry=Otlp()), asyncio.TaskGroup() as tasks:
+    async with running(read(), read, core=AiohttpCore, telemetry=Otlp()), asyncio.TaskGroup() as tasks:
 
         def start_probe() -> None:
             stop_probe.clear()

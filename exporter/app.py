@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from exporter import __version__
@@ -21,7 +20,8 @@ from exporter.catalog import Catalog
 from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock, EventSink
-from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.tally import Tally
+from exporter.durations import Durations
 from exporter.gateway import Gateway
 from exporter.listener import ListenerTls, bind, serving, url_of
 from exporter.monitor import MonitorPorts
@@ -29,7 +29,6 @@ from exporter.plan import ListenerPlan
 from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
 from exporter.proxy.endpoint import ProxyEndpoint
-from exporter.requests import Durations
 from exporter.settings import Settings
 from exporter.sinks.fan_out import FanOut
 from exporter.sinks.otel import OtelLogSink
@@ -38,7 +37,7 @@ from exporter.telemetry import otlp
 from exporter.telemetry.environment import Otlp
 from exporter.telemetry.sample import Sampler, Sources
 from exporter.telemetry.spans import RequestSpans
-from exporter.watch import Watched, watch
+from exporter.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +90,7 @@ class _Parts:
     tally: Tally
     durations: Durations
     inventory: Inventory
+    cooldowns: FailOpenCooldowns
     events: list[EventSink]
     gateway: Gateway
     listeners: _Listeners
@@ -105,7 +105,7 @@ class _Parts:
             self.clock(),
             self.inventory.entries(),
             self.settings.configuration.state,
-            self.tally.errors[ErrorReason.COOLDOWN_STORE_FAILED],
+            self.cooldowns.failing,
             [(status.signal, status.last_successful) for status in self.exporters.statuses],
             self.catalog.last_reload_successful,
             self.catalog.reloaded_at,
@@ -128,7 +128,10 @@ class _Parts:
     def proxy(self) -> ASGIApp:
         traces = self.exporters.traces
         spans = RequestSpans(traces.get_tracer("certgauge", __version__)) if traces else None
-        return Starlette(routes=[Route("/{path:path}", ProxyEndpoint(self.gateway, self.durations, spans))])
+        app = Starlette()
+        # Not a route: those match the decoded path, and some of those have line breaks.
+        app.router.default = ProxyEndpoint(self.gateway, self.durations, spans)
+        return app
 
 
 def _build(
@@ -157,6 +160,7 @@ def _build(
         tally,
         durations,
         inventory,
+        cooldowns,
         events,
         gateway,
         listeners,
@@ -171,7 +175,7 @@ async def running(
     settings: Settings,
     read: Callable[[], Settings],
     *,
-    cores: Mapping[str, CoreFactory],
+    core: CoreFactory,
     telemetry: Otlp,
     sinks: Sequence[EventSink] = (),
     clock: Clock = utc_now,
@@ -184,12 +188,14 @@ async def running(
         ConfigError: an address cannot be bound, or a listener's certificate cannot be used.
     """
     proxy, admin = settings.configuration.proxy, settings.configuration.admin
-    parts = _build(settings, read, cores[proxy.core], sinks, clock)
+    parts = _build(settings, read, core, sinks, clock)
     async with AsyncExitStack() as stack:
         proxy_socket = stack.enter_context(_bound(proxy.listen, "proxy.listen", settings))
         admin_socket = stack.enter_context(_bound(admin.listen, "admin.listen", settings))
-        parts.exporters.start(telemetry, parts.sampler.sample)
         stack.push_async_callback(parts.exporters.close)
+        parts.exporters.start(
+            telemetry, parts.sampler.sample, settings.configuration.certificate_expiry_monitor.max_certificates
+        )
         if parts.exporters.logs is not None:
             parts.events.append(OtelLogSink(parts.exporters.logs.get_logger("certgauge", __version__)))
         await stack.enter_async_context(parts.gateway)
@@ -200,7 +206,7 @@ async def running(
         await stack.enter_async_context(serving(parts.proxy(), proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
         urls = url_of(proxy_socket, tls=proxy.tls is not None), url_of(admin_socket, tls=admin.tls is not None)
         serves = Running(*urls, parts.catalog, parts.gateway)
-        await stack.enter_async_context(_watching(serves, settings))
+        await stack.enter_async_context(_watching(serves))
         parts.not_ready = None
         log.info("ready", extra={"proxy": urls[0], "admin": urls[1], "apis": len(parts.gateway.apis)})
         try:
@@ -213,16 +219,12 @@ async def running(
 
 
 @asynccontextmanager
-async def _watching(serves: Running, settings: Settings) -> AsyncIterator[None]:
+async def _watching(serves: Running) -> AsyncIterator[None]:
     stop = asyncio.Event()
-
-    def watched() -> Watched:
-        now = serves.catalog.settings or settings
-        return Watched(now.watched(), now.globs)
 
     group = asyncio.TaskGroup()
     await group.__aenter__()
-    group.create_task(watch(watched, settings.sight, serves.reload, stop), name="watch")
+    group.create_task(watch(lambda: serves.catalog.watched, serves.reload, stop), name="watch")
     try:
         yield
     finally:
@@ -236,8 +238,6 @@ def _bound(listen: str, path: str, settings: Settings) -> Iterator[socket.socket
     try:
         bound = bind(listen)
     except OSError as exc:
-        raise ConfigError(
-            [Problem(str(settings.files[0]), path, f"cannot listen on {listen}: {exc.strerror}")]
-        ) from None
+        raise ConfigError([Problem(str(settings.file), path, f"cannot listen on {listen}: {exc.strerror}")]) from None
     with bound:
         yield bound

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from datetime import datetime
 
 from exporter.certcheck.certificate import Reading
 from exporter.certcheck.events import rfc3339
-from exporter.certcheck.expiry import ExpiryPolicy, State, days_remaining, judge
+from exporter.certcheck.expiry import State, days_remaining, judge
 from exporter.certcheck.ports import Clock
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.gateway import Gateway
-from exporter.plan import ApiPlan, ListenerPlan
+from exporter.plan import ListenerPlan, MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import ConfigError, Problem
-from exporter.settings import Defined, Settings, definition_problems, read_definition, warnings
+from exporter.settings import Settings, UnreadSettingsError, read_definition, warnings
+from exporter.sight import Watched
+from exporter.transition import Changes, Serving, Transition, to_delete, to_put, to_reload, to_start
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The `api_id`s that a reload touched, each sorted."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
 
 
 class PartlyRefusedError(ConfigError):
@@ -61,15 +54,18 @@ class Catalog:
         self._planner = Planner()
         self._tally = tally
         self._clock = clock
-        self._by_hand: dict[str, Defined] = {}
-        self._listeners: ListenerPlan | None = None
+        self._serving: Serving | None = None
         self._changing = asyncio.Lock()
-        self.settings: Settings | None = None
+        self.watched = Watched()
+        """What the last reading looked at, successful or not."""
         self.reloaded_at: datetime | None = None
-        """The last time that a configuration was taken."""
+        """The last time that a configuration was taken as it was."""
         self.last_reload_successful = False
-        self.problems: tuple[Problem, ...] = ()
-        """Of the last reload, if it failed."""
+
+    @property
+    def settings(self) -> Settings | None:
+        """Those that are served; None before the start."""
+        return self._serving.settings if self._serving else None
 
     async def start(self, settings: Settings) -> None:
         """Load everything, also what has certificates that cannot be used.
@@ -78,10 +74,10 @@ class Catalog:
             ConfigError: a listener's certificate cannot be used.
         """
         async with self._changing:
-            await self._use(settings, await asyncio.to_thread(self._planner.listeners, settings))
-            plans = await asyncio.to_thread(self._planner.apis, settings, [each.api for each in settings.apis])
-            await self._gateway.change(load=plans)
-            self._succeeded(settings)
+            self.watched = settings.watched
+            await self._make(await asyncio.to_thread(to_start, settings, self._planner))
+            self._succeeded()
+            await self._tell()
 
     async def reload(self) -> Changes:
         """Read the configuration again and serve it.
@@ -92,16 +88,17 @@ class Catalog:
         """
         async with self._changing:
             try:
-                changes = await self._reload()
-            except ConfigError as exc:
+                transition = await self._reread()
+            except Exception as exc:  # whatever it is: what is on disk is not what is served
                 self.last_reload_successful = False
-                self.problems = exc.problems
                 self._tally.error(ErrorReason.RELOAD_FAILED)
-                for problem in exc.problems:
+                for problem in exc.problems if isinstance(exc, ConfigError) else ():
                     log.error("configuration refused; the old one stays", extra={"problem": str(problem)})
                 raise
-            log.info("configuration reloaded", extra=asdict(changes))
-            return changes
+            self._succeeded()
+            log.info("configuration reloaded", extra=asdict(transition.changes))
+            await self._tell()
+            return transition.changes
 
     async def put(self, api_id: str, body: bytes) -> bool:
         """Load or replace an API by hand; True if it is new. Lasts until `delete`, a reload that defines it, restart.
@@ -109,141 +106,90 @@ class Catalog:
         Raises:
             ConfigError: the definition is wrong, or its certificates cannot be used.
         """
+        defined = await asyncio.to_thread(read_definition, body, api_id)
         async with self._changing:
-            defined = await asyncio.to_thread(read_definition, body, api_id)
-            others = [each for each in self._served() if each.api.api_id != api_id]
-            problems = definition_problems(self._now.configuration, [*others, defined])
-            if problems:
-                raise ConfigError(problems)
-            [plan] = await asyncio.to_thread(self._planner.apis, self._now, [defined.api])
-            if plan.unusable is not None:
-                raise ConfigError([defined.problem((), plan.unusable)])
-            created = api_id not in self._gateway.apis
-            await self._gateway.change(load=[plan])
-            self._by_hand[api_id] = defined
-            return created
+            now = self._now
+            await self._make(await asyncio.to_thread(to_put, now, defined, self._planner))
+            return api_id not in now.plans
 
     async def delete(self, api_id: str) -> bool:
         """Unload an API; returns when its batcher has been awaited. False if there is none."""
         async with self._changing:
-            if api_id not in self._gateway.apis:
+            if api_id not in self._now.plans:
                 return False
-            self._by_hand.pop(api_id, None)
-            finishing = await self._gateway.change(unload=[api_id])
+            finishing = await self._make(to_delete(self._now, api_id))
         await asyncio.shield(finishing)
         return True
 
     @property
-    def _now(self) -> Settings:
-        if self.settings is None:
+    def _now(self) -> Serving:
+        if self._serving is None:
             raise RuntimeError("not started")
-        return self.settings
+        return self._serving
 
-    def _served(self) -> list[Defined]:
-        by_id = {each.api.api_id: each for each in self._now.apis} | self._by_hand
-        return [each for api_id, each in by_id.items() if api_id in self._gateway.apis]
+    async def _reread(self) -> Transition:
+        last = self.watched
+        # Looked at before it is read, in case the reading does not get so far as to look itself.
+        looked = await asyncio.to_thread(last.look)
+        self.watched = last = Watched(last.files, last.globs, looked)
+        try:
+            settings = await asyncio.to_thread(self._read)
+        except UnreadSettingsError as exc:
+            self.watched = last | exc.watched
+            raise
+        self.watched = settings.watched
+        transition = await asyncio.to_thread(to_reload, self._now, settings, self._planner)
+        await self._make(transition)
+        if transition.refused:
+            raise PartlyRefusedError(transition.refused, transition.changes)
+        return transition
 
-    def _defined(self, settings: Settings) -> list[Defined]:
-        """What the files define, and what was put by hand and no file defines."""
-        in_files = {each.api.api_id for each in settings.apis}
-        return [*settings.apis, *(each for api_id, each in self._by_hand.items() if api_id not in in_files)]
+    async def _make(self, transition: Transition) -> asyncio.Task[None]:
+        """Change what is served. Returns the task that finishes what no longer is."""
+        last, to = self._serving, transition.to
+        self._gateway.limit_certificates(to.settings.configuration.certificate_expiry_monitor.max_certificates)
+        finishing = await self._gateway.change(transition.load, transition.unload)
+        self._serving = to
+        if last is None or to.listeners.fingerprint != last.listeners.fingerprint:
+            self._use_listeners(to.listeners)
+            await self._gateway.monitor_own(to.listeners.monitor)
+        return finishing
 
-    async def _reload(self) -> Changes:
-        settings = await asyncio.to_thread(self._read)
-        defined = self._defined(settings)
-        problems = [*_needs_restart(self._now, settings), *definition_problems(settings.configuration, defined)]
-        if problems:
-            raise ConfigError(problems)
-        listeners = await asyncio.to_thread(self._planner.listeners, settings)
-        plans = await asyncio.to_thread(self._planner.apis, settings, [each.api for each in defined])
-        loaded = {api_id: api.plan for api_id, api in self._gateway.apis.items()}
-        refused = [plan for plan in plans if _is_worse(plan, loaded.get(plan.api_id))]
-        fresh = [plan for plan in plans if plan not in refused and _differs(plan, loaded.get(plan.api_id))]
-        removed = loaded.keys() - {plan.api_id for plan in plans}
-        await self._use(settings, listeners)
-        await self._gateway.change(load=fresh, unload=removed)
-        self._by_hand = {each.api.api_id: each for each in defined if each not in settings.apis}
-        changes = Changes(
-            tuple(sorted(plan.api_id for plan in fresh if plan.api_id not in loaded)),
-            tuple(sorted(plan.api_id for plan in fresh if plan.api_id in loaded)),
-            tuple(sorted(removed)),
-        )
-        self._succeeded(settings)
-        if refused:
-            by_id = {each.api.api_id: each for each in defined}
-            wrong = [by_id[plan.api_id].problem((), plan.unusable or "") for plan in refused]
-            raise PartlyRefusedError(wrong, changes)
-        return changes
-
-    async def _use(self, settings: Settings, listeners: ListenerPlan) -> None:
-        self._gateway.limit_certificates(settings.configuration.certificate_expiry_monitor.max_certificates)
-        if self._listeners is None or listeners.fingerprint != self._listeners.fingerprint:
-            self._listeners = listeners
-            self._use_listeners(listeners)
-            await self._gateway.monitor_own(listeners.monitor)
-
-    def _succeeded(self, settings: Settings) -> None:
-        self.settings = settings
+    def _succeeded(self) -> None:
         self.last_reload_successful = True
         self.reloaded_at = self._clock()
-        self.problems = ()
-        for warning in warnings(settings):
+
+    async def _tell(self) -> None:
+        """Log what is hardly meant, and each certificate that we serve or trust: what the alerts will say."""
+        now, at = self._now, self._clock()
+        for warning in await asyncio.to_thread(lambda: list(warnings(now.settings))):
             log.warning("configuration", extra={"problem": str(warning)})
-        self._log_anchors()
-
-    def _log_anchors(self) -> None:
-        """One line for each certificate that we serve or trust: a person at the log sees what the alerts will say."""
-        monitors = [api.plan.monitor for api in self._gateway.apis.values()]
-        monitors.append(self._listeners.monitor if self._listeners else None)
-        now = self._clock()
-        lines = {
-            (observation.role, reading.certificate.cert_id): (observation, reading, monitor.policy)
-            for monitor in monitors
-            if monitor is not None
-            for observation in monitor.observations
-            for reading in observation.chain
-            if observation.role in (Role.SERVER, Role.CA) and reading.certificate is not None
-        }
-        for observation, reading, policy in lines.values():
-            _log_certificate(observation, reading, policy, now)
+        for level, fields in await asyncio.to_thread(lambda: _anchors(now, at)):
+            log.log(level, "certificate in use", extra=fields)
 
 
-def _log_certificate(observation: Observation, reading: Reading, policy: ExpiryPolicy, now: datetime) -> None:
-    certificate = reading.certificate
-    if certificate is None:
-        return
-    alarming = judge(reading, policy, now) in (State.EXPIRING, State.EXPIRED)
-    fields = {
-        "cert_role": observation.role,
-        "cert_ref": observation.cert_ref,
-        "cert_name": certificate.cert_name,
-        "expires_at": rfc3339(certificate.not_after),
-        "days_remaining": days_remaining(certificate.not_after, now),
-    }
-    log.log(logging.WARNING if alarming else logging.DEBUG, "certificate in use", extra=fields)
+def _anchors(serving: Serving, now: datetime) -> list[tuple[int, dict[str, object]]]:
+    """A line for each certificate of roles `server` and `ca`: WARNING if any of its thresholds says so, else DEBUG."""
+    monitors = [serving.listeners.monitor, *(plan.monitor for plan in serving.plans.values())]
+    lines: dict[tuple[Role, str], tuple[int, dict[str, object]]] = {}
+    for monitor in monitors:
+        for observation, reading in _served_and_trusted(monitor):
+            if monitor is not None and (certificate := reading.certificate) is not None:
+                alarming = judge(reading, monitor.policy, now) in {State.EXPIRING, State.EXPIRED}
+                level = logging.WARNING if alarming else logging.DEBUG
+                fields: dict[str, object] = {
+                    "cert_role": observation.role.value,
+                    "cert_ref": observation.cert_ref,
+                    "cert_name": certificate.cert_name,
+                    "expires_at": rfc3339(certificate.not_after),
+                    "days_remaining": days_remaining(certificate.not_after, now),
+                }
+                key = (observation.role, certificate.cert_id)
+                lines[key] = max(lines.get(key, (0, fields)), (level, fields), key=lambda line: line[0])
+    return list(lines.values())
 
 
-def _differs(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
-    return loaded is None or plan.fingerprint != loaded.fingerprint
-
-
-def _is_worse(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
-    """Whether an API that works would stop working."""
-    return plan.unusable is not None and loaded is not None and loaded.unusable is None
-
-
-def _needs_restart(old: Settings, new: Settings) -> Iterable[Problem]:
-    """What a running process cannot change about itself."""
-    before, after = old.configuration, new.configuration
-    fixed = {
-        "proxy.listen": (before.proxy.listen, after.proxy.listen),
-        "proxy.core": (before.proxy.core, after.proxy.core),
-        "proxy.tls": (before.proxy.tls is None, after.proxy.tls is None),
-        "proxy.drain_timeout_seconds": (before.proxy.drain_timeout_seconds, after.proxy.drain_timeout_seconds),
-        "admin.listen": (before.admin.listen, after.admin.listen),
-        "admin.tls": (before.admin.tls is None, after.admin.tls is None),
-        "state": (before.state, after.state),
-    }
-    for path, (was, is_now) in fixed.items():
-        if was != is_now:
-            yield Problem(str(new.files[0]), path, "cannot be changed by a reload; restart certgauge")
+def _served_and_trusted(monitor: MonitorPlan | None) -> Iterator[tuple[Observation, Reading]]:
+    for observation in monitor.observations if monitor else ():
+        if observation.role in {Role.SERVER, Role.CA}:
+            yield from ((observation, reading) for reading in observation.chain)

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from exporter import __version__, demo, logs
-from exporter.app import running, utc_now
+from exporter.app import Running, running, utc_now
 from exporter.check import Report, as_json, examine, table
 from exporter.problems import ConfigError
 from exporter.proxy.core import CoreFactory
@@ -72,13 +72,22 @@ async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Ot
     stop = asyncio.Event()
     _on_signals(stop)
     async with (
-        running(settings, read, cores=_cores(), telemetry=telemetry) as serves,
+        running(settings, read, core=_core(settings.configuration.proxy.core), telemetry=telemetry) as serves,
         asyncio.TaskGroup() as tasks,
     ):
         print(f"proxy {serves.proxy_url}", f"admin {serves.admin_url}", sep="\n", flush=True)
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(serves.reload(), name="reload"))
+        wanted = asyncio.Event()
+        tasks.create_task(_reloads(serves, wanted, stop), name="reload")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wanted.set)
         await stop.wait()
+        wanted.set()
+
+
+async def _reloads(serves: Running, wanted: asyncio.Event, stop: asyncio.Event) -> None:
+    """Reload when asked to, one at a time; however often that was, once more is enough."""
+    while await wanted.wait() and not stop.is_set():
+        wanted.clear()
+        await serves.reload()
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -109,7 +118,7 @@ def _demo(_options: argparse.Namespace) -> int:
 async def _show(telemetry: Otlp) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
-    await demo.run(stop, _cores(), telemetry)
+    await demo.run(stop, _core("aiohttp"), telemetry)
 
 
 def _on_loop(main: Coroutine[Any, Any, None]) -> None:
@@ -129,8 +138,10 @@ def _reader(path: Path) -> Callable[[], Settings]:
     return partial(read_settings, path, dict(os.environ), [each.name for each in entry_points(group=CORES)])
 
 
-def _cores() -> Mapping[str, CoreFactory]:
-    return {each.name: each.load() for each in entry_points(group=CORES)}
+def _core(name: str) -> CoreFactory:
+    [found] = entry_points(group=CORES, name=name)
+    factory: CoreFactory = found.load()
+    return factory
 
 
 def _telemetry() -> Otlp:

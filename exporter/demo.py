@@ -7,7 +7,7 @@ import contextlib
 import errno
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,7 +35,7 @@ APIS = {"orders": timedelta(days=400, hours=1), "billing": timedelta(days=10, ho
 """The APIs, and how long their client certificates have left."""
 
 
-async def run(stop: asyncio.Event, cores: Mapping[str, CoreFactory], telemetry: Otlp) -> None:
+async def run(stop: asyncio.Event, core: CoreFactory, telemetry: Otlp) -> None:
     """Serve the demo until `stop` is set."""
     with tempfile.TemporaryDirectory(prefix="certgauge-demo-") as name:
         directory = Path(name)
@@ -44,10 +44,10 @@ async def run(stop: asyncio.Event, cores: Mapping[str, CoreFactory], telemetry: 
             config = _write_configuration(directory, authority, port)
 
             def read() -> Settings:
-                return read_settings(config, {}, cores)
+                return read_settings(config, {}, ["aiohttp"])
 
-            async with running(read(), read, cores=cores, telemetry=telemetry, sinks=[_Printer()]) as serves:
-                print(_welcome(serves.proxy_url, serves.admin_url, config), flush=True)
+            async with running(read(), read, core=core, telemetry=telemetry, sinks=[_Printer()]) as serves:
+                print(*_welcome(serves.proxy_url, serves.admin_url, config), sep="\n", flush=True)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_traffic(serves.proxy_url, stop), name="traffic")
                     await stop.wait()
@@ -156,11 +156,7 @@ def _free(listen: str) -> str:
     return listen
 
 
-def _welcome(proxy: str, admin: str, config: Path) -> str:
-    return "\n".join(_welcome_lines(proxy, admin, config))
-
-
-def _welcome_lines(proxy: str, admin: str, config: Path) -> Iterator[str]:
+def _welcome(proxy: str, admin: str, config: Path) -> Iterator[str]:
     yield f"proxy  {proxy}/orders/  {proxy}/billing/  {proxy}/legacy/"
     yield f"admin  {admin}/metrics  {admin}/certs  {admin}/health"
     yield f"config {config}"

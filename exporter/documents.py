@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -202,8 +203,8 @@ def read_json(text: bytes, source: str) -> Any:
     repeated: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in items]
-        repeated.extend(name for name in set(names) if names.count(name) > 1)
+        counts = Counter(name for name, _ in items)
+        repeated.extend(name for name, count in counts.items() if count > 1)
         return dict(items)
 
     try:

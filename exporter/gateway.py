@@ -12,10 +12,10 @@ from typing import Self
 from exporter.certcheck.announcer import Announced
 from exporter.certcheck.slot import Observation
 from exporter.certcheck.tally import ErrorReason
+from exporter.durations import Durations
 from exporter.monitor import Monitor, MonitorPorts
 from exporter.plan import ApiPlan, MonitorPlan
 from exporter.proxy.core import CoreFactory, Failure, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
-from exporter.requests import Durations
 from exporter.routes import Routes
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class Gateway:
         self._changing = asyncio.Lock()
         self._applying = asyncio.Lock()
         self._tasks = asyncio.TaskGroup()
+        self._monitors: set[Monitor] = set()
         self._own = self._monitor(None, None)
 
     async def __aenter__(self) -> Self:
@@ -80,10 +81,13 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.unload(*self._apis)
-        await self._own.stop()
-        await self._core.close()
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            await self.unload(*self._apis)
+            await self._own.stop()
+        finally:
+            # Whatever is being finished still needs the core.
+            await self._tasks.__aexit__(None, None, None)
+            await self._core.close()
 
     @property
     def apis(self) -> dict[str, Api]:
@@ -92,12 +96,15 @@ class Gateway:
 
     @property
     def batchers(self) -> int:
-        """How many batchers run, the gateway's own included. May be called from any thread."""
-        return sum(monitor.running for monitor in (self._own, *(api.monitor for api in list(self._apis.values()))))
+        """How many batchers run, also while they are being stopped. May be called from any thread."""
+        return sum(monitor.running for monitor in tuple(self._monitors))
 
     def match(self, path: bytes) -> Api | None:
-        """The API for a raw request path."""
-        return self._routes.match(path)
+        """The API for a raw request path. It is in use from now on: a batcher that waits for that starts."""
+        api = self._routes.match(path)
+        if api is not None:
+            api.monitor.wake()
+        return api
 
     @asynccontextmanager
     async def forward(self, api: Api, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
@@ -140,8 +147,8 @@ class Gateway:
         awaits it; so may the caller, shielded. Unknown ids are none to unload.
         """
         async with self._changing:
+            await self._carry(add={plan.upstream for plan in load if plan.unusable is None})
             apis = {plan.api_id: Api(plan, self._monitor(plan.api_id, plan.monitor)) for plan in load}
-            await self._carry(add={api.plan.upstream for api in apis.values() if api.plan.unusable is None})
             gone = [api for api_id, api in self._apis.items() if api_id in apis or api_id in unload]
             self._swap({**{key: api for key, api in self._apis.items() if key not in unload}, **apis}, gone)
             for api in apis.values():
@@ -163,7 +170,7 @@ class Gateway:
         self._open(self._own)
         self._close(previous)
         self._own.observe_loaded()
-        await previous.stop()
+        await self._stop(previous)
 
     def limit_certificates(self, most: int) -> None:
         """How many slots have series; what is there already stays."""
@@ -194,6 +201,7 @@ class Gateway:
             self._close(api.monitor)
 
     def _open(self, monitor: Monitor) -> None:
+        self._monitors.add(monitor)
         monitor.publish()
         self._configured.update(dict.fromkeys(monitor.observations, monitor))
 
@@ -218,14 +226,19 @@ class Gateway:
         except Exception:  # a core that fails to let go must not keep the batchers alive
             log.exception("proxy core failed to release upstreams")
         # Side by side: one sink that hangs must not add up over a thousand APIs.
-        await asyncio.gather(*(api.monitor.stop() for api in apis))
+        await asyncio.gather(*(self._stop(api.monitor) for api in apis))
         for api in apis:
             api.finished = True
-        for api_id in {api.plan.api_id for api in apis} - self._apis.keys():
+        unloaded = {api.plan.api_id for api in apis} - self._apis.keys()
+        self._ports.tally.forget(unloaded)
+        self._durations.forget(unloaded)
+        for api_id in unloaded:
             self._announced.pop(api_id, None)
-            self._ports.tally.forget(api_id)
-            self._durations.forget(api_id)
             log.info("API unloaded", extra={"api_id": api_id})
+
+    async def _stop(self, monitor: Monitor) -> None:
+        await monitor.stop()
+        self._monitors.discard(monitor)
 
     async def _drain(self, apis: Collection[Api]) -> None:
         try:
@@ -238,5 +251,6 @@ class Gateway:
 
     async def _carry(self, add: Iterable[Upstream] = (), remove: Iterable[Upstream] = ()) -> None:
         async with self._applying:
-            self._upstreams = (self._upstreams | set(add)) - set(remove)
-            await self._core.apply(self._upstreams)
+            upstreams = (self._upstreams | set(add)) - set(remove)
+            await self._core.apply(upstreams)
+            self._upstreams = upstreams

@@ -77,6 +77,11 @@ class Monitor:
             for observation in self.observations:
                 self._note(observation)
 
+    def wake(self) -> None:
+        """The first use on the request path starts the batcher, also of an API that presents nothing itself. O(1)."""
+        if self._batcher is None and self._entries and not self._retired:
+            self._batcher = self._start()
+
     def observe(self, observation: Observation) -> None:
         """Note a chain seen on the wire. After `retire()` a counted no-op."""
         if self._plan is None:

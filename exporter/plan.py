@@ -25,7 +25,6 @@ class ApiPlan:
     """One generation of an API, resolved: certificates read, contexts ready to be made."""
 
     api_id: str
-    name: str
     listen_path: bytes
     strip_listen_path: bool
     preserve_host_header: bool

@@ -60,7 +60,7 @@ class Planner:
         client_ca = files.certificates(proxy.client_ca) if proxy and proxy.client_ca else None
         materials = [*servers.values(), *([client_ca] if client_ca else [])]
         problems = [
-            Problem(str(settings.files[0]), dotted(("certificates", each.ref)), each.problem.detail)
+            Problem(str(settings.file), dotted(("certificates", each.ref)), each.problem.detail)
             for each in materials
             if each.problem is not None
         ]
@@ -98,13 +98,11 @@ class Planner:
             target,
             self._context(own, trust) if target.scheme == "https" and not unusable else None,
             configuration.proxy.upstream_timeout_seconds,
-            # What a request uses first is what it is noticed by.
-            observations[0] if observations and monitor.enabled else None,
+            observations[0] if own and monitor.enabled else None,
         )
         used = [each for each in (own, trust, *clients) if each is not None]
         return ApiPlan(
             api.api_id,
-            api.name or api.api_id,
             api.listen_path.encode(),
             api.strip_listen_path,
             api.preserve_host_header,

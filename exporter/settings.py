@@ -6,7 +6,7 @@ import glob
 import ipaddress
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from exporter.certificates.files import CertificateFiles
 from exporter.config import REDACTED, ApiDefinition, Configuration
 from exporter.documents import list_of, places_of, read_json, read_yaml, value_at
 from exporter.problems import ConfigError, Problem, dotted
-from exporter.sight import Sight, look
+from exporter.sight import Watched, look
 from exporter.target import is_address, match_pattern
 from exporter.validation import M, Steps, did_you_mean, unknown_references, validate
 
@@ -41,37 +41,36 @@ class Settings:
 
     configuration: Configuration
     apis: tuple[Defined, ...]
-    directory: Path
-    """Paths in the file are relative to it."""
+    file: Path
+    """The gateway's file; paths in it are relative to its directory."""
     token: bytes | None = field(default=None, repr=False)
     """For the admin listener, if one is set."""
-    files: tuple[Path, ...] = ()
-    """Every file that was read: a change of one is a change of the configuration."""
-    globs: tuple[str, ...] = ()
-    sight: Sight = field(default_factory=dict, repr=False)
-    """How every file looked before it was read, those of the certificates included."""
-
-    def watched(self) -> list[str]:
-        """Every file whose change is a change: the configuration's, and those of all certificates."""
-        references = self.configuration.certificates
-        certificates = (path for each in references for path in self.certificate_files(each).paths())
-        return [*map(str, self.files), *map(str, certificates)]
+    watched: Watched = field(default_factory=Watched, repr=False)
+    """Every file whose change is a change: the configuration's, and those of all certificates, unread as yet."""
 
     def certificate_files(self, reference: str) -> CertificateFiles:
         """Where the certificate of this name is."""
         entry = self.configuration.certificates[reference]
         return CertificateFiles(
-            self.directory / entry.cert_file,
-            self.directory / entry.key_file if entry.key_file else None,
-            self.directory / entry.passphrase_file if entry.passphrase_file else None,
+            self.file.parent / entry.cert_file,
+            self.file.parent / entry.key_file if entry.key_file else None,
+            self.file.parent / entry.passphrase_file if entry.passphrase_file else None,
         )
+
+
+class UnreadSettingsError(ConfigError):
+    """A configuration is wrong. Says what was looked at, for a change of it may be the correction."""
+
+    def __init__(self, problems: Iterable[Problem], watched: Watched) -> None:
+        super().__init__(problems)
+        self.watched = watched
 
 
 def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[str]) -> Settings:
     """Read the gateway's file and all it names. Blocks.
 
     Raises:
-        ConfigError: every problem of every file.
+        UnreadSettingsError: every problem of every file.
     """
     reading, file = _Reading(environment), _shown(path)
     document = reading.document(path)
@@ -84,13 +83,15 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
         reading.problems += [*_own_problems(configuration, file, cores), *_unserved_clients(configuration, defined)]
         token = _token(reading, path.parent, configuration.admin.token_file, file)
     if configuration is None or reading.problems:
-        raise ConfigError(_one_a_place(reading.problems))
-    settings = Settings(
-        configuration, tuple(defined), path.parent, token, tuple(reading.files), tuple(reading.globs), reading.sight
-    )
-    # The certificates are not read yet.
-    reading.sight |= look(each for each in settings.watched() if each not in reading.sight)
-    return settings
+        raise UnreadSettingsError(_one_a_place(reading.problems), reading.watched)
+    settings = Settings(configuration, tuple(defined), path, token, reading.watched)
+    return replace(settings, watched=reading.watched | _certificates(settings))
+
+
+def _certificates(settings: Settings) -> Watched:
+    references = settings.configuration.certificates
+    paths = {str(path) for each in references for path in settings.certificate_files(each).paths()}
+    return Watched(frozenset(paths), sight=look(paths))
 
 
 def read_definition(body: bytes, api_id: str) -> Defined:
@@ -147,7 +148,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
         if any(api.event_handlers.values()):
             yield each.problem(("event_handlers",), "is not used: this version sends no webhooks")
     if any(settings.configuration.event_handlers.values()):
-        yield Problem(_shown(settings.files[0]), "event_handlers", "is not used: this version sends no webhooks")
+        yield Problem(_shown(settings.file), "event_handlers", "is not used: this version sends no webhooks")
 
 
 def _shown(path: Path) -> str:
@@ -160,9 +161,7 @@ class _Reading:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
-        self.files: list[Path] = []
-        self.globs: list[str] = []
-        self.sight: Sight = {}
+        self.watched = Watched()
         self._environment = environment
 
     def content(self, path: Path) -> bytes:
@@ -171,8 +170,7 @@ class _Reading:
         Raises:
             ConfigError: it cannot be read.
         """
-        self.files.append(path)
-        self.sight |= look([str(path)])
+        self.watched |= Watched(frozenset({str(path)}), sight=look([str(path)]))
         try:
             with path.open("rb") as file:
                 content = file.read(_LARGEST + 1)
@@ -211,7 +209,7 @@ def _definitions(
     for index, item in enumerate(list_of(value_at(document, "apis"))):
         if isinstance(item, str):
             pattern = str(Path(glob.escape(str(path.parent))) / item)
-            reading.globs.append(pattern)
+            reading.watched |= Watched(globs=frozenset({pattern}))
             found = sorted(glob.glob(pattern, recursive=True))
             if not found and not glob.has_magic(item):
                 reading.problems.append(Problem(file, dotted(("apis", index)), f"there is no file {item}"))
@@ -225,7 +223,7 @@ def _definitions(
 def _in_files(reading: _Reading, paths: Iterable[Path], known: Any) -> Iterator[Defined]:
     for path in paths:
         # Once, however many patterns it matches.
-        if path in reading.files:
+        if str(path) in reading.watched.files:
             continue
         document, file = reading.document(path), _shown(path)
         api = reading.model(ApiDefinition, document, file)

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import glob
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
-from exporter.sight import Sight, look
+from exporter.sight import Sight, Watched
 
 INTERVAL_SECONDS = 1.0
+_REST_SECONDS = 0.3
+_MOST_LOOKS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What to look at."""
+async def watch(watched: Callable[[], Watched], changed: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Call `changed` whenever what is watched looks different from when it was read, until `stop` is set.
 
-    files: Iterable[str]
-    globs: Collection[str] = ()
-    """Patterns whose matches may come and go."""
-
-
-async def watch(
-    watched: Callable[[], Watched], seen: Sight, changed: Callable[[], Awaitable[None]], stop: asyncio.Event
-) -> None:
-    """Call `changed` whenever what is watched looks different from the last time, until `stop` is set.
-
-    `seen` is how it looked before it was read first. Looks once a second, off the loop: notifications see neither the
-    swap of a mounted secret nor anything on a network file system. `watched` is asked anew each time, off the loop too;
-    `changed` must not raise.
+    Looks once a second, off the loop: notifications see neither the swap of a mounted secret nor anything on a network
+    file system. `watched` is asked each time; `changed` is to read, successfully or not, and must not raise.
     """
     while not await _stopped_within(stop, INTERVAL_SECONDS):
-        now = await asyncio.to_thread(lambda: _look(watched()))
-        if now != seen:
-            # Looked at before it is read: what changes meanwhile is noticed the next time.
-            seen = now
+        last = watched()
+        now = await asyncio.to_thread(last.look)
+        if now != last.sight and not await _at_rest(last, now, stop):
+            return
+        # Else read meanwhile for another reason: compared with that the next time.
+        if watched() is last and now != last.sight:
             await changed()
+
+
+async def _at_rest(watched: Watched, now: Sight, stop: asyncio.Event) -> bool:
+    """Wait until it has looked the same twice, for half a file may be a valid one; False: stopped.
+
+    Bounded: one file that never rests must not hold up all others.
+    """
+    for _ in range(_MOST_LOOKS):
+        if await _stopped_within(stop, _REST_SECONDS):
+            return False
+        before, now = now, await asyncio.to_thread(watched.look)
+        if now == before:
+            break
+    return True
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
@@ -44,7 +48,3 @@ async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
             return await stop.wait()
     except TimeoutError:
         return False
-
-
-def _look(watched: Watched) -> Sight:
-    return look([*watched.files, *(match for each in watched.globs for match in glob.glob(each, recursive=True))])

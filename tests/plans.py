@@ -14,11 +14,11 @@ from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import CooldownStore, Observer
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import Tally
+from exporter.durations import Durations
 from exporter.gateway import Gateway
 from exporter.monitor import MonitorPorts
 from exporter.plan import ApiPlan, MonitorPlan
 from exporter.proxy.core import Upstream, UpstreamRequest
-from exporter.requests import Durations
 from exporter.target import Target
 from tests.fakes import NOON, FakeClock, FakeCore, RecordingSink
 
@@ -50,7 +50,6 @@ def plan(
     own = [Observation(api_id, Role.UPSTREAM, chain, cert_ref, "orders.internal", 8443)] if chain else []
     return ApiPlan(
         api_id=api_id,
-        name=api_id,
         listen_path=(listen_path or f"/{api_id}/").encode(),
         strip_listen_path=True,
         preserve_host_header=False,

@@ -94,7 +94,7 @@ async def served(
 
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as client,
-        running(read(), read, cores=CORES, telemetry=Otlp(), sinks=[sink]) as runs,
+        running(read(), read, core=AiohttpCore, telemetry=Otlp(), sinks=[sink]) as runs,
     ):
         yield Served(directory, authority, sink, runs, client)
 

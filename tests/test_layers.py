@@ -26,7 +26,7 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
                 "gateway",
                 "monitor",
                 "routes",
-                "requests",
+                "durations",
                 "problems",
                 "proxy.core",
             ]
@@ -42,7 +42,7 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
             "sinks": ["sinks"],
         },
     ),
-    ("assembly", {"assembly": ["planning", "catalog", "check", "listener", "watch", "logs"]}),
+    ("assembly", {"assembly": ["planning", "transition", "catalog", "check", "listener", "watch", "logs"]}),
     ("admin", {"admin": ["admin"]}),
     ("top", {"top": ["app", "cli", "demo", "__main__"]}),
 ]

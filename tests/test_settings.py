@@ -122,8 +122,9 @@ def test_everything_that_was_read_is_watched(tmp_path: Path) -> None:
         },
     )
     names = ["certgauge.yaml", "api-a.yaml", "token", "c.pem", "c.key"]
-    assert settings.watched() == [str(tmp_path / name) for name in names]
-    assert settings.sight.keys() == set(settings.watched())
+    assert settings.watched.files == {str(tmp_path / name) for name in names}
+    assert settings.watched.globs == {str(tmp_path / "api-*.yaml")}
+    assert settings.watched.sight == settings.watched.look()
 
 
 def test_an_api_inherits_what_it_does_not_say() -> None:

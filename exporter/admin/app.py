@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -120,7 +120,10 @@ class _Endpoints:
         return JSONResponse(api.plan.definition) if api else _no_such_api()
 
     async def put(self, request: Request) -> Response:
-        body = await _body(request)
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
         if body is None:
             return problem(413, "A definition has at most 1 MiB.")
         api_id = request.path_params["api_id"]

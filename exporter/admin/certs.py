@@ -10,8 +10,9 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from exporter.certcheck.certificate import Certificate
 from exporter.certcheck.events import rfc3339
-from exporter.certcheck.expiry import State, days_remaining, judge
+from exporter.certcheck.expiry import State, days_remaining, days_since_expiry, judge
 from exporter.certcheck.inventory import Entry
 from exporter.certcheck.slot import Role
 
@@ -111,6 +112,7 @@ def row(entry: Entry, now: datetime) -> dict[str, Any]:
         "not_before": certificate and rfc3339(certificate.not_before),
         "expires_at": certificate and rfc3339(certificate.not_after),
         "days_remaining": certificate and days_remaining(certificate.not_after, now),
+        **(_expired(certificate, now) if certificate else {}),
         "issuer": certificate and certificate.issuer,
         "serial_number": certificate and certificate.serial_number,
         "sans": list(certificate.sans) if certificate else None,
@@ -121,6 +123,13 @@ def row(entry: Entry, now: datetime) -> dict[str, Any]:
         "last_observed_at": observed_at and rfc3339(observed_at),
     }
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def _expired(certificate: Certificate, now: datetime) -> dict[str, str | int]:
+    if now <= certificate.not_after:
+        return {}
+    expired_at, days = rfc3339(certificate.not_after), days_since_expiry(certificate.not_after, now)
+    return {"expired_at": expired_at, "days_since_expiry": days}
 
 
 def _is_chosen(entry: Entry, query: Query, now: datetime) -> bool:

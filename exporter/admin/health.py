@@ -22,7 +22,7 @@ class Facts:
     entries: Sequence[Entry]
     state: str
     """Which store keeps the cooldowns."""
-    state_failures: int
+    state_failing: bool
     exports: Sequence[tuple[str, bool | None]]
     """Each signal that leaves by OTLP, and whether its last export succeeded."""
     reload_successful: bool
@@ -33,7 +33,7 @@ def report(facts: Facts) -> dict[str, Any]:
     """The document. `warn`: somebody should look; `fail`: not loaded, so there is nothing to rely on."""
     checks = {
         "certificates": [_certificates(facts)],
-        "state": [{"status": "warn" if facts.state_failures else "pass", "observedValue": facts.state}],
+        "state": [{"status": "warn" if facts.state_failing else "pass", "observedValue": facts.state}],
         "exporters": [
             {"componentId": signal, "status": "warn" if successful is False else "pass"}
             for signal, successful in facts.exports

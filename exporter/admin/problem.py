@@ -12,6 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from exporter.problems import Problem
 
+_MOST_ERRORS = 1000
+"""More than anybody will read, and less than would hold up the loop."""
+
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
     """A problem document. `detail` is for a person; `more` are extension members."""
@@ -20,8 +23,8 @@ def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, 
 
 
 def invalid(problems: Iterable[Problem], **more: Any) -> JSONResponse:
-    """422 with every problem of a document."""
-    errors = [{"file": each.file, "path": each.path, "message": each.message} for each in problems]
+    """422 with every problem of a document, the first thousand."""
+    errors = [{"file": each.file, "path": each.path, "message": each.message} for each in problems][:_MOST_ERRORS]
     return problem(422, "The configuration is wrong.", errors=errors, **more)
 
 

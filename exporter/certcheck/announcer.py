@@ -79,26 +79,29 @@ class Announcer:
         slot = entry.slot
         key = CooldownKey(slot.api_id, slot.role, entry.identity, kind)
         cooldown = entry.policy.event_cooldown
-        if cooldown and not await self._cooldowns.try_start(key, cooldown):
-            return True
         event_id = self._attempted.setdefault(key, str(uuid.uuid4()))
         event = ExpiryEvent(kind, event_id, slot, now, entry.reading.certificate, reason, previous)
-        taken = False
+        settled = False
+        try:
+            told_before = bool(cooldown) and not await self._cooldowns.try_start(key, cooldown)
+            settled = told_before or await self._deliver(event)
+        finally:
+            # Also where this is cut midway: a cooldown that nobody was told for would hide the event.
+            if not settled:
+                await self._cooldowns.clear(key)
+        if settled:
+            del self._attempted[key]
+        return settled
+
+    async def _deliver(self, event: ExpiryEvent) -> bool:
         try:
             async with asyncio.timeout(_SINK_TIMEOUT_SECONDS):
                 await self._sink.emit(event)
-            taken = True
         except Exception as exc:  # the next flush tries again
             self._tally.error(ErrorReason.EVENT_NOT_DELIVERED)
-            log.error("event was not delivered", extra={"event": kind.value, "error": type(exc).__name__})
-        finally:
-            # Also where this is cut midway: a cooldown that nobody was told for would hide the event.
-            if not taken:
-                await self._cooldowns.clear(key)
-        if not taken:
+            log.error("event was not delivered", extra={"event": event.kind.value, "error": type(exc).__name__})
             return False
-        del self._attempted[key]
-        self._tally.events[slot.api_id, slot.role, kind] += 1
+        self._tally.events[event.slot.api_id, event.slot.role, event.kind] += 1
         return True
 
 

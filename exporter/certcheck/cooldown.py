@@ -58,6 +58,8 @@ class FailOpenCooldowns:
         self._local = MemoryCooldowns(clock)
         self._tally = tally
         self._timeout = timeout.total_seconds()
+        self.failing = False
+        """Whether the store failed when it was last asked."""
 
     async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
         try:
@@ -66,6 +68,7 @@ class FailOpenCooldowns:
         except Exception as exc:  # whatever it is, the event goes out
             self._failed(exc)
             return await self._local.try_start(key, duration)
+        self.failing = False
         return started
 
     async def clear(self, key: CooldownKey) -> None:
@@ -77,6 +80,7 @@ class FailOpenCooldowns:
             self._failed(exc)
 
     def _failed(self, exc: Exception) -> None:
+        self.failing = True
         self._tally.error(ErrorReason.COOLDOWN_STORE_FAILED)
         # The type only: a store's message may quote its URL, password and all.
         log.warning("cooldown store failed; using a local cooldown", extra={"error": type(exc).__name__})

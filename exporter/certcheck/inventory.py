@@ -63,6 +63,7 @@ class Inventory:
         self.limit = limit
         self._tally = tally
         self._entries: dict[Slot, Entry] = {}
+        self._waiting: dict[Slot, Entry] = {}
         self._generations = count(1)
         self._lock = Lock()
 
@@ -86,6 +87,7 @@ class Inventory:
                     entry.superseded = True
                     continue
                 if previous is None and len(self._entries) >= self.limit:
+                    self._waiting[entry.slot] = entry
                     refused += 1
                     continue
                 if previous is not None and previous is not entry:
@@ -96,11 +98,18 @@ class Inventory:
             log.error("inventory is full: certificates have no series", extra={"refused": refused, "limit": self.limit})
 
     def forget(self, entries: Iterable[Entry]) -> None:
-        """Empty the slots that these entries still hold; what a later generation has taken over stays."""
+        """Empty the slots that these entries still hold; what a later generation has taken over stays.
+
+        What waited for room gets it.
+        """
         with self._lock:
             for entry in entries:
-                if self._entries.get(entry.slot) is entry:
-                    del self._entries[entry.slot]
+                for held in (self._entries, self._waiting):
+                    if held.get(entry.slot) is entry:
+                        del held[entry.slot]
+            while self._waiting and len(self._entries) < self.limit:
+                slot = next(iter(self._waiting))
+                self._entries[slot] = self._waiting.pop(slot)
 
     def entries(self) -> list[Entry]:
         """All entries at this instant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from enum import StrEnum
 
 from exporter.certcheck.events import EventKind
@@ -65,8 +66,8 @@ class Tally:
             oldest = next(iter(self._late))
             del self._late[oldest], self.observations[oldest]
 
-    def forget(self, api_id: str) -> None:
-        """Drop the API's series; but what was counted after its unload stays to be seen."""
+    def forget(self, api_ids: Collection[str]) -> None:
+        """Drop these APIs' series; but what was counted after their unload stays to be seen."""
         for counter in (self.observations, self.checks, self.events):
-            for key in [k for k in counter if k[0] == api_id and Outcome.AFTER_UNLOAD not in k]:
+            for key in [k for k in counter if k[0] in api_ids and Outcome.AFTER_UNLOAD not in k]:
                 del counter[key]

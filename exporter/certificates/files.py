@@ -92,7 +92,7 @@ def _read(ref: str, files: CertificateFiles, *, needs_key: bool) -> Material:
         if unfit is None or exc.reason is not InvalidReason.OTHER:
             unfit = Reading(None, exc.reason, str(exc))
         unfit = Reading(chain[0].certificate, unfit.invalid, unfit.detail)
-        if needs_key:
+        if needs_key or chain[0].invalid is None:
             chain = (unfit, *chain[1:])
     return Material(ref, chain, digest, pem, key, passphrase, unfit)
 
@@ -161,7 +161,7 @@ def _check_pair(files: CertificateFiles, certificate: bytes, key: bytes, passphr
         raise UnusableError(InvalidReason.KEY_MISMATCH, f"{path}: is not the key of {files.cert_file}")
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, passphrase)
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
         reason = getattr(exc, "reason", None) or "it cannot be loaded"
         raise UnusableError(InvalidReason.OTHER, f"{files.cert_file}: refused by OpenSSL: {reason}") from None
 
@@ -191,6 +191,6 @@ def _belongs(certificate: bytes, public: bytes) -> bool:
 def _check_anchors(files: CertificateFiles, certificates: bytes) -> None:
     try:
         client_context(None, certificates)
-    except (ssl.SSLError, ValueError) as exc:
+    except (OSError, ValueError) as exc:
         reason = getattr(exc, "reason", None) or "it cannot be loaded"
         raise UnusableError(InvalidReason.OTHER, f"{files.cert_file}: refused by OpenSSL: {reason}") from None

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from weakref import WeakValueDictionary
 
 
@@ -77,7 +76,6 @@ class LazyContexts:
 
     def __init__(self) -> None:
         self._made: WeakValueDictionary[tuple[bytes, bytes], ssl.SSLContext] = WeakValueDictionary()
-        self._lock = Lock()
 
     def client(
         self, pair: Pair | None, anchors: bytes | None, identity: tuple[bytes, bytes]
@@ -85,11 +83,11 @@ class LazyContexts:
         """A function that makes the context, or gives the one that was made. `identity` tells what it is made of."""
 
         def make() -> ssl.SSLContext:
-            with self._lock:
-                context = self._made.get(identity)
-                if context is None:
-                    context = self._made[identity] = client_context(pair, anchors)
-                return context
+            context = self._made.get(identity)
+            if context is None:
+                # Two threads may both make one; the first stays. Waiting would hold up whoever shares the threads.
+                context = self._made.setdefault(identity, client_context(pair, anchors))
+            return context
 
         return make
 

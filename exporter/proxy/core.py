@@ -32,7 +32,7 @@ class Upstream:
     timeout_seconds: float = 30.0
     """For connecting, and from the request sent to the response's header section."""
     observation: Observation | None = None
-    """To be reported for every request that uses this upstream; None if nothing is monitored."""
+    """Of our own certificate, to be reported for every request that presents it; None: there is none to monitor."""
 
 
 @dataclass(frozen=True, slots=True)

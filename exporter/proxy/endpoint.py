@@ -11,13 +11,17 @@ from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
+from exporter.durations import ClientKey, Durations, Histogram, ServerKey, known_method
 from exporter.gateway import Api, Gateway
-from exporter.proxy.core import Headers, UpstreamError, UpstreamRequest
+from exporter.proxy.core import Failure, Headers, UpstreamError, UpstreamRequest
 from exporter.proxy.errors import Refusal, answer, refusal_of
 from exporter.proxy.headers import has_body, request_headers, response_headers, value_of
-from exporter.requests import ClientKey, Durations, Histogram, ServerKey, known_method
 
 log = logging.getLogger(__name__)
+
+
+# Nothing was sent, so there is no call to measure.
+_NOT_CALLED = frozenset({Failure.CERTIFICATE_UNUSABLE.value, Failure.OVERLOADED.value})
 
 
 class ClientGoneError(Exception):
@@ -103,7 +107,7 @@ class ProxyEndpoint:
     def _measure(
         self, api: Api, request: UpstreamRequest, status: int | None, error: str | None, seconds: float
     ) -> None:
-        if not api.finished:
+        if not api.finished and error not in _NOT_CALLED:
             target, method = api.plan.upstream.target, known_method(request.method)
             key = ClientKey(api.plan.api_id, method, target.host, target.port, status, error)
             _histogram(self._durations.client, key).record(seconds)
@@ -113,6 +117,10 @@ def _refused(api: Api | None, scope: Scope) -> Refusal | None:
     if scope["method"] == "CONNECT":
         # RFC 9110 section 9.3.6: it asks for a tunnel, and a gateway makes none.
         return Refusal.NOT_IMPLEMENTED
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    # RFC 9112 section 3.2: a request of HTTP/1.1 has one Host, and which of two would count is anybody's guess.
+    if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
+        return Refusal.BAD_REQUEST
     if not all(0x21 <= byte <= 0x7E for byte in scope["raw_path"] + scope["query_string"]):
         return Refusal.BAD_REQUEST
     if api is None:

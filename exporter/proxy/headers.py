@@ -22,7 +22,8 @@ _HOP_BY_HOP = frozenset(
     }
 )
 # Never trusted from outside, never appended to: what is sent is what this proxy saw.
-_FORWARDING = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip"})
+_FORWARDING = frozenset({b"forwarded", b"x-real-ip"})
+_FORWARDING_PREFIX = b"x-forwarded-"
 # The listener has answered `Expect: 100-continue` itself.
 _REQUEST_ONLY = frozenset({b"host", b"expect"})
 # Without these a message has another length, or goes to another place: a Connection field cannot have them removed.
@@ -35,7 +36,11 @@ def request_headers(received: Headers, *, host: bytes, client: str, scheme: str)
     `host` is what goes into Host; the received Host becomes X-Forwarded-Host. `client` is the peer's address.
     """
     dropped = _HOP_BY_HOP | _FORWARDING | _REQUEST_ONLY | _nominated(received)
-    kept = [(name, value) for name, value in received if name.lower() not in dropped]
+    kept = [
+        (name, value)
+        for name, value in received
+        if (lower := name.lower()) not in dropped and not lower.startswith(_FORWARDING_PREFIX)
+    ]
     asked = next((value for name, value in received if name.lower() == b"host"), b"")
     return [
         (b"host", host),

@@ -21,6 +21,8 @@ class Otlp:
     logs: Protocol | None = None
     traces: Protocol | None = None
     metric_interval_seconds: float = 60.0
+    log_queue: int | None = None
+    """Log records that may wait to be exported; None: as many as there may be certificates."""
 
 
 def read_otlp(environment: Mapping[str, str]) -> Otlp:
@@ -40,11 +42,12 @@ def read_otlp(environment: Mapping[str, str]) -> Otlp:
     for signal, protocol in protocols.items():
         if protocol is not None:
             problems += _transport(environment, signal, protocol)
-    interval = _interval(environment, problems)
+    interval = (_whole(environment, "OTEL_METRIC_EXPORT_INTERVAL", "milliseconds", problems) or 60_000) / 1000
+    queue = _whole(environment, "OTEL_BLRP_MAX_QUEUE_SIZE", "log records", problems)
     if problems:
         # A variable that serves several signals is wrong once.
         raise ConfigError(dict.fromkeys(problems))
-    return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval)
+    return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval, queue)
 
 
 def unsupported(environment: Mapping[str, str]) -> Iterator[Problem]:
@@ -102,10 +105,11 @@ def _specific(environment: Mapping[str, str], signal: str, name: str) -> tuple[s
     return (own, environment[own]) if environment.get(own) else (general, environment.get(general))
 
 
-def _interval(environment: Mapping[str, str], problems: list[Problem]) -> float:
-    variable = "OTEL_METRIC_EXPORT_INTERVAL"
-    text = environment.get(variable) or "60000"
+def _whole(environment: Mapping[str, str], variable: str, unit: str, problems: list[Problem]) -> int | None:
+    text = environment.get(variable)
+    if not text:
+        return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        problems.append(Problem("environment", variable, "must be a whole number of milliseconds, at least 1"))
-        return 60.0
-    return int(text) / 1000
+        problems.append(Problem("environment", variable, f"must be a whole number of {unit}, at least 1"))
+        return None
+    return int(text)

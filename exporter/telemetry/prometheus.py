@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
-from exporter.requests import BOUNDARIES, Histogram
+from exporter.durations import BOUNDARIES, Histogram
 from exporter.telemetry.names import Kind
 from exporter.telemetry.sample import Family, Labels
 

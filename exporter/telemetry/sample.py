@@ -11,8 +11,8 @@ from typing import TypeAlias
 from exporter.certcheck.expiry import State, exact_days_remaining, judge
 from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import Clock
-from exporter.certcheck.tally import Tally
-from exporter.requests import ClientKey, Durations, Histogram, ServerKey
+from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.durations import ClientKey, Durations, Histogram, ServerKey
 from exporter.telemetry import names
 from exporter.telemetry.names import Instrument
 
@@ -121,7 +121,7 @@ class Sampler:
 
     def _errors(self) -> Iterator[tuple[str, int]]:
         for reason, count in self._sources.tally.errors.copy().items():
-            yield reason, count + (self._sources.export_failures() if reason == "otlp_export_failed" else 0)
+            yield reason, count + (self._sources.export_failures() if reason is ErrorReason.OTLP_EXPORT_FAILED else 0)
 
     def _process(self) -> list[Family]:
         successful, at = self._sources.last_reload()

@@ -11,9 +11,9 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, use_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import Scope
 
+from exporter.durations import known_method
 from exporter.gateway import Api
 from exporter.proxy.core import UpstreamRequest
-from exporter.requests import known_method
 from exporter.telemetry.sample import CLIENT_FAILURE, SERVER_FAILURE
 
 _PROPAGATOR = TraceContextTextMapPropagator()

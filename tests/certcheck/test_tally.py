@@ -48,7 +48,7 @@ def test_an_unloaded_api_leaves_nothing_but_what_came_too_late() -> None:
         tally.checks[api_id, COOLDOWN] += 1
         tally.events[api_id, Role.UPSTREAM, EventKind.EXPIRED] += 1
         tally.after_unload(api_id, Role.UPSTREAM)
-    tally.forget("orders")
+    tally.forget({"orders"})
 
     left = [key for counter in (tally.observations, tally.checks, tally.events) for key in counter]
     assert [key for key in left if key[0] == "orders"] == [("orders", Role.UPSTREAM, Outcome.AFTER_UNLOAD)]
@@ -59,7 +59,7 @@ def test_an_unloaded_api_leaves_nothing_but_what_came_too_late() -> None:
 def test_forgetting_an_api_that_never_was_changes_nothing() -> None:
     tally = Tally()
     tally.checks["orders", State.VALID] += 1
-    tally.forget("payments")
+    tally.forget({"payments"})
 
     assert tally.checks == {("orders", State.VALID): 1}
 
@@ -92,7 +92,7 @@ def test_unloading_for_ever_leaves_no_more_than_that() -> None:
     tally = Tally()
     for number in range(5000):
         tally.observations[f"api-{number}", Role.UPSTREAM, Outcome.ACCEPTED] += 1
-        tally.forget(f"api-{number}")
+        tally.forget({f"api-{number}"})
         tally.after_unload(f"api-{number}", Role.UPSTREAM)
 
     assert len(tally.observations) == 100

@@ -17,6 +17,7 @@ from exporter.app import utc_now
 from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.tally import Tally
+from exporter.durations import ClientKey, Durations, Histogram, ServerKey
 from exporter.gateway import Gateway
 from exporter.listener import bind, serving
 from exporter.monitor import MonitorPorts
@@ -24,7 +25,6 @@ from exporter.plan import ApiPlan
 from exporter.proxy.aiohttp import AiohttpCore
 from exporter.proxy.core import CoreFactory, Upstream
 from exporter.proxy.endpoint import ProxyEndpoint
-from exporter.requests import ClientKey, Durations, Histogram, ServerKey
 from exporter.target import Target
 from tests.fakes import RecordingSink
 
@@ -47,7 +47,6 @@ def api(
     target = Target("https" if tls else "http", host, port, path)
     return ApiPlan(
         api_id=api_id,
-        name=api_id,
         listen_path=listen_path,
         strip_listen_path=strip_listen_path,
         preserve_host_header=preserve_host_header,

@@ -84,8 +84,7 @@ class Site:
         def read() -> Settings:
             return read_settings(config, {}, ["aiohttp"])
 
-        cores = {"aiohttp": AiohttpCore}
-        async with running(read(), read, cores=cores, telemetry=telemetry or Otlp(), clock=clock) as serves:
+        async with running(read(), read, core=AiohttpCore, telemetry=telemetry or Otlp(), clock=clock) as serves:
             yield serves
 
     @contextmanager

@@ -18,7 +18,7 @@ from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.inventory import Entry, Inventory, entries_of
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import Tally
-from exporter.requests import Durations
+from exporter.durations import Durations
 from exporter.telemetry.prometheus import OPENMETRICS, TEXT, render
 from exporter.telemetry.sample import Sampler, Sources
 from tests.fakes import NOON, FakeClock

@@ -14,7 +14,7 @@ from exporter.certcheck.events import EventKind
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome
-from exporter.requests import BOUNDARIES, ClientKey, Histogram, ServerKey
+from exporter.durations import BOUNDARIES, ClientKey, Histogram, ServerKey
 from exporter.telemetry.environment import Otlp, Protocol
 from exporter.telemetry.otlp import Exporters
 from exporter.telemetry.prometheus import OPENMETRICS, TEXT, content_type

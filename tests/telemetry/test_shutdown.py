@@ -20,7 +20,8 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from exporter.telemetry.environment import Otlp, Protocol, read_otlp
-from exporter.telemetry.otlp import SHUTDOWN_SECONDS, Exporters, ExportStatus, _CountedLogs, _CountedSpans
+from exporter.telemetry.otlp import SHUTDOWN_SECONDS, Exporters, _CountedLogs, _CountedSpans
+from exporter.telemetry.status import ExportStatus
 from tests.receivers import RECEIVERS, UNWELL, http_receiver
 from tests.telemetry.kit import EXPIRED, EXPIRING, Site, get
 from tests.telemetry.measured import Measured, pushed, scraped

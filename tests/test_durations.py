@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.requests import BOUNDARIES, ClientKey, Durations, Histogram, ServerKey, known_method
+from exporter.durations import BOUNDARIES, ClientKey, Durations, Histogram, ServerKey, known_method
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,6 @@ def test_the_series_of_an_api_that_is_gone_are_dropped_and_no_others() -> None:
         durations.server[ServerKey(api_id, "/", "GET", "http", 200, None)] = Histogram()
     for api_id in ("a", "b"):
         durations.client[ClientKey(api_id, "GET", "localhost", 1, 200, None)] = Histogram()
-    durations.forget("a")
+    durations.forget({"a"})
     assert [key.api_id for key in durations.server] == ["b", None]
     assert [key.api_id for key in durations.client] == ["b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from typing import NamedTuple
 
 # OpenTelemetry semantic conventions, HTTP metrics: the advised bucket boundaries, seconds.
@@ -46,10 +47,10 @@ class Durations:
         self.server: dict[ServerKey, Histogram] = {}
         self.client: dict[ClientKey, Histogram] = {}
 
-    def forget(self, api_id: str) -> None:
-        """Drop the series of an API that is gone."""
-        self.server = {key: value for key, value in self.server.items() if key.api_id != api_id}
-        self.client = {key: value for key, value in self.client.items() if key.api_id != api_id}
+    def forget(self, api_ids: Collection[str]) -> None:
+        """Drop the series of APIs that are gone."""
+        self.server = {key: value for key, value in self.server.items() if key.api_id not in api_ids}
+        self.client = {key: value for key, value in self.client.items() if key.api_id not in api_ids}
 
 
 class Histogram:

@@ -1,0 +1,154 @@
+"""From what is served to what should be: worked out before anything changes, and off the loop. All of this blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from exporter.plan import ApiPlan, ListenerPlan
+from exporter.planning import Planner
+from exporter.problems import ConfigError, Problem
+from exporter.settings import Defined, Settings, definition_problems
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served: for each API its definition and its plan."""
+
+    settings: Settings
+    listeners: ListenerPlan
+    defined: Mapping[str, Defined]
+    plans: Mapping[str, ApiPlan]
+    by_hand: frozenset[str] = frozenset()
+    """Which were put by hand, and no file defines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The `api_id`s that a reload touched, each sorted."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What to do, and what will be served then."""
+
+    to: Serving
+    load: tuple[ApiPlan, ...]
+    unload: frozenset[str] = frozenset()
+    changes: Changes = field(default_factory=Changes)
+    refused: tuple[Problem, ...] = ()
+    """Of APIs whose new certificates cannot be used: their old generations stay."""
+
+
+def to_start(settings: Settings, planner: Planner) -> Transition:
+    """Everything, also what has certificates that cannot be used.
+
+    Raises:
+        ConfigError: a listener's certificate cannot be used.
+    """
+    listeners = planner.listeners(settings)
+    plans = _plans(planner, settings, settings.apis)
+    serving = Serving(settings, listeners, _by_id(settings.apis), plans)
+    return Transition(serving, tuple(plans.values()))
+
+
+def to_reload(now: Serving, settings: Settings, planner: Planner) -> Transition:
+    """What has changed, and no more. A definition put by hand gives way to one in a file.
+
+    Raises:
+        ConfigError: it is wrong as a whole, or needs a restart.
+    """
+    in_files = _by_id(settings.apis)
+    by_hand = now.by_hand - in_files.keys()
+    defined = {**in_files, **{api_id: now.defined[api_id] for api_id in by_hand}}
+    _check(settings, defined.values(), _needs_restart(now.settings, settings))
+    listeners = planner.listeners(settings)
+    plans = _plans(planner, settings, defined.values())
+    worse = {api_id for api_id, plan in plans.items() if _is_worse(plan, now.plans.get(api_id))}
+    refused = tuple(defined[api_id].problem((), plans[api_id].unusable or "") for api_id in sorted(worse))
+    if worse:
+        # Their old generations keep their listen paths: what is served together must fit together.
+        defined |= {api_id: now.defined[api_id] for api_id in worse}
+        plans |= {api_id: now.plans[api_id] for api_id in worse}
+        _check(settings, defined.values(), refused, only_if_more=True)
+    fresh = [plan for api_id, plan in plans.items() if _differs(plan, now.plans.get(api_id))]
+    kept = {api_id: now.plans[api_id] for api_id in plans.keys() - {plan.api_id for plan in fresh}}
+    changes = Changes(
+        tuple(sorted(plan.api_id for plan in fresh if plan.api_id not in now.plans)),
+        tuple(sorted(plan.api_id for plan in fresh if plan.api_id in now.plans)),
+        tuple(sorted(now.plans.keys() - plans.keys())),
+    )
+    serving = Serving(settings, listeners, defined, plans | kept, by_hand)
+    return Transition(serving, tuple(fresh), frozenset(changes.removed), changes, refused)
+
+
+def to_put(now: Serving, defined: Defined, planner: Planner) -> Transition:
+    """One API more, or another one.
+
+    Raises:
+        ConfigError: the definition is wrong, or its certificates cannot be used.
+    """
+    api_id = defined.api.api_id
+    together = {**now.defined, api_id: defined}
+    _check(now.settings, together.values())
+    plans = _plans(planner, now.settings, [defined])
+    unusable = plans[api_id].unusable
+    if unusable is not None:
+        raise ConfigError([defined.problem((), unusable)])
+    serving = Serving(now.settings, now.listeners, together, {**now.plans, **plans}, now.by_hand | {api_id})
+    return Transition(serving, (plans[api_id],))
+
+
+def to_delete(now: Serving, api_id: str) -> Transition:
+    """One API less."""
+    defined = {key: value for key, value in now.defined.items() if key != api_id}
+    plans = {key: value for key, value in now.plans.items() if key != api_id}
+    serving = Serving(now.settings, now.listeners, defined, plans, now.by_hand - {api_id})
+    return Transition(serving, (), frozenset({api_id}))
+
+
+def _plans(planner: Planner, settings: Settings, defined: Iterable[Defined]) -> dict[str, ApiPlan]:
+    return {plan.api_id: plan for plan in planner.apis(settings, [each.api for each in defined])}
+
+
+def _by_id(defined: Iterable[Defined]) -> dict[str, Defined]:
+    return {each.api.api_id: each for each in defined}
+
+
+def _check(
+    settings: Settings, defined: Iterable[Defined], others: Iterable[Problem] = (), *, only_if_more: bool = False
+) -> None:
+    """Raise what is wrong with definitions taken together, after other problems."""
+    others, problems = list(others), definition_problems(settings.configuration, defined)
+    if problems or (others and not only_if_more):
+        raise ConfigError([*others, *problems])
+
+
+def _differs(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
+    return loaded is None or plan.fingerprint != loaded.fingerprint
+
+
+def _is_worse(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
+    """Whether an API that works would stop working."""
+    return plan.unusable is not None and loaded is not None and loaded.unusable is None
+
+
+def _needs_restart(old: Settings, new: Settings) -> Iterable[Problem]:
+    """What a running process cannot change about itself."""
+    before, after = old.configuration, new.configuration
+    fixed = {
+        "proxy.listen": (before.proxy.listen, after.proxy.listen),
+        "proxy.core": (before.proxy.core, after.proxy.core),
+        "proxy.tls": (before.proxy.tls is None, after.proxy.tls is None),
+        "proxy.drain_timeout_seconds": (before.proxy.drain_timeout_seconds, after.proxy.drain_timeout_seconds),
+        "admin.listen": (before.admin.listen, after.admin.listen),
+        "admin.tls": (before.admin.tls is None, after.admin.tls is None),
+        "state": (before.state, after.state),
+    }
+    for path, (was, is_now) in fixed.items():
+        if was != is_now:
+            yield Problem(str(new.file), path, "cannot be changed by a reload; restart certgauge")
