@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Sight: TypeAlias = dict[str, tuple[int, int, int, int] | None]
-"""Each path with its modification time (ns), size, inode and device; None: nothing is there."""
+Sight: TypeAlias = dict[str, str | None]
+"""Each path with its modification time (ns), size, inode and device; None: nothing is there.
+
+Text, not tuples: tens of thousands of those each second would keep the garbage collector walking the heap.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,9 @@ def look(paths: Iterable[str]) -> Sight:
     return {path: _signature(path) for path in paths}
 
 
-def _signature(path: str) -> tuple[int, int, int, int] | None:
+def _signature(path: str) -> str | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+    return f"{status.st_mtime_ns} {status.st_size} {status.st_ino} {status.st_dev}"

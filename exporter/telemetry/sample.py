@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from exporter.certcheck.expiry import State, exact_days_remaining, judge
 from exporter.certcheck.inventory import Entry, Inventory
@@ -17,6 +17,8 @@ from exporter.telemetry import names
 from exporter.telemetry.names import Instrument
 
 Value: TypeAlias = float | int | Histogram
+K = TypeVar("K")
+Attributes: TypeAlias = Callable[[K], Mapping[str, str | int | None]]
 
 # Semantic conventions, HTTP: a 4xx is a failure for whoever sent the request, not for whoever answered it.
 SERVER_FAILURE, CLIENT_FAILURE = 500, 400
@@ -85,6 +87,7 @@ class Sampler:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._labels: dict[Entry, _EntryLabels] = {}
+        self._counted_labels: dict[str, dict[Any, Labels]] = {}
 
     def sample(self) -> list[Family]:
         """Every metric of the contract, in its order; those without series, too."""
@@ -112,12 +115,22 @@ class Sampler:
     def _counters(self) -> list[Family]:
         tally = self._sources.tally
         return [
-            _counted(names.OBSERVATIONS, ("api_id", "cert_role", "outcome"), tally.observations.copy().items()),
-            _counted(names.CHECKS, ("api_id", "outcome"), tally.checks.copy().items()),
-            _counted(names.EVENTS, ("api_id", "cert_role", "event"), tally.events.copy().items()),
+            self._family(names.OBSERVATIONS, tally.observations.copy(), _named("api_id", "cert_role", "outcome")),
+            self._family(names.CHECKS, tally.checks.copy(), _named("api_id", "outcome")),
+            self._family(names.EVENTS, tally.events.copy(), _named("api_id", "cert_role", "event")),
             Family(names.DELIVERIES),
-            _counted(names.ERRORS, ("reason",), (((reason,), count) for reason, count in self._errors())),
+            self._family(names.ERRORS, dict(self._errors()), lambda reason: {"reason": reason}),
         ]
+
+    def _family(self, instrument: Instrument, values: Mapping[K, Value], attributes: Attributes[K]) -> Family:
+        """One metric of values by key; the labels of a key are made once, and kept for as long as it is there."""
+        known, kept = self._counted_labels.get(instrument.name, {}), {}
+        family = Family(instrument)
+        for key, value in values.items():
+            labels = kept[key] = known.get(key) or Labels(attributes(key))
+            family.add(labels, value)
+        self._counted_labels[instrument.name] = kept
+        return family
 
     def _errors(self) -> Iterator[tuple[str, int]]:
         for reason, count in self._sources.tally.errors.copy().items():
@@ -134,14 +147,10 @@ class Sampler:
 
     def _requests(self) -> list[Family]:
         durations = self._sources.durations
-        server, client = Family(names.SERVER_DURATION), Family(names.CLIENT_DURATION)
-        for route, value in _by_route(durations.server.copy()).items():
-            more = {"http.route": route.route, "url.scheme": route.scheme}
-            server.add(_request_labels(route.method, route.status, route.error, more), value)
-        for peer, value in durations.client.copy().items():
-            labels = _request_labels(peer.method, peer.status, peer.error, _peer(peer), failure=CLIENT_FAILURE)
-            client.add(labels, value)
-        return [server, client]
+        return [
+            self._family(names.SERVER_DURATION, _by_route(durations.server.copy()), _server_attributes),
+            self._family(names.CLIENT_DURATION, durations.client.copy(), _client_attributes),
+        ]
 
 
 class _EntryLabels:
@@ -182,13 +191,8 @@ class _EntryLabels:
         return self._states[state]
 
 
-def _counted(
-    instrument: Instrument, keys: tuple[str, ...], counts: Iterable[tuple[tuple[str | None, ...], int]]
-) -> Family:
-    family = Family(instrument)
-    for values, count in counts:
-        family.add(Labels(dict(zip(keys, values, strict=True))), count)
-    return family
+def _named(*names: str) -> Attributes[tuple[str | None, ...]]:
+    return lambda values: dict(zip(names, values, strict=True))
 
 
 def _by_route(durations: Mapping[ServerKey, Histogram]) -> dict[ServerKey, Histogram]:
@@ -207,19 +211,21 @@ def _sum(one: Histogram, other: Histogram) -> Histogram:
     return both
 
 
-def _request_labels(
-    method: str,
-    status: int | None,
-    error: str | None,
-    more: Mapping[str, str | int | None],
-    failure: int = SERVER_FAILURE,
-) -> Labels:
+def _server_attributes(key: ServerKey) -> dict[str, str | int | None]:
+    where: dict[str, str | int | None] = {"http.route": key.route, "url.scheme": key.scheme}
+    return {**_outcome(key.method, key.status, key.error, failure=SERVER_FAILURE), **where}
+
+
+def _client_attributes(key: ClientKey) -> dict[str, str | int | None]:
+    where: dict[str, str | int | None] = {
+        "api_id": key.api_id,
+        "server.address": key.server_address,
+        "server.port": key.server_port,
+    }
+    return {**_outcome(key.method, key.status, key.error, failure=CLIENT_FAILURE), **where}
+
+
+def _outcome(method: str, status: int | None, error: str | None, failure: int) -> dict[str, str | int | None]:
     # Semantic conventions: `error.type` is the code of a failure, or the status where it is one.
     error_type = error or (str(status) if status is not None and status >= failure else None)
-    return Labels(
-        {"http.request.method": method, "http.response.status_code": status, "error.type": error_type, **more}
-    )
-
-
-def _peer(key: ClientKey) -> dict[str, str | int]:
-    return {"api_id": key.api_id, "server.address": key.server_address, "server.port": key.server_port}
+    return {"http.request.method": method, "http.response.status_code": status, "error.type": error_type}
