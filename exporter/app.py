@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from exporter import __version__
@@ -28,7 +27,7 @@ from exporter.monitor import MonitorPorts
 from exporter.plan import ListenerPlan
 from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
-from exporter.proxy.endpoint import ProxyEndpoint
+from exporter.proxy.endpoint import application
 from exporter.settings import Settings
 from exporter.sinks.fan_out import FanOut
 from exporter.sinks.otel import OtelLogSink
@@ -128,10 +127,7 @@ class _Parts:
     def proxy(self) -> ASGIApp:
         traces = self.exporters.traces
         spans = RequestSpans(traces.get_tracer("certgauge", __version__)) if traces else None
-        app = Starlette()
-        # Not a route: those match the decoded path, and some of those have line breaks.
-        app.router.default = ProxyEndpoint(self.gateway, self.durations, spans)
-        return app
+        return application(self.gateway, self.durations, spans)
 
 
 def _build(

@@ -89,3 +89,14 @@ def test_an_address_that_is_taken_is_one_line_and_2(tmp_path: Path, listener: st
         ended = certgauge(tmp_path, "run", "--config", "certgauge.yaml")
     message = f"{listener}.listen: cannot listen on {address}: Address already in use"
     assert (ended.returncode, ended.stderr) == (2, f"certgauge: certgauge.yaml: {message}\n")
+
+
+def test_sighups_before_and_during_the_end_hold_nothing_up(tmp_path: Path) -> None:
+    with run(configured(tmp_path)) as process:
+        for _ in range(20):
+            process.popen.send_signal(signal.SIGHUP)
+        process.popen.send_signal(signal.SIGTERM)
+        for _ in range(5):
+            process.popen.send_signal(signal.SIGHUP)
+        assert process.popen.wait(10) == 0
+        assert errors_in(process.errors) == []

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -432,3 +433,28 @@ async def test_late_observations_leave_a_bounded_number_of_series() -> None:
 
 def test_a_reading_without_certificate_or_reason_is_unreadable() -> None:
     assert judge(Reading(), QUICK, World().clock()) is State.UNREADABLE
+
+
+async def test_an_api_that_presents_nothing_itself_is_judged_from_its_first_request_on() -> None:
+    world = World()
+    trusted = Observation("orders", Role.CA, (reading(-DAY),), "internal-ca")
+    each = replace(plan("orders"), monitor=MonitorPlan(LAZY, (trusted,)))
+    async with world.gateway() as gateway:
+        await gateway.load(each)
+        assert gateway.batchers == 0
+        gateway.match(b"/orders/x")
+        assert await world.events(1) == [EXPIRED]
+
+
+async def test_a_batcher_counts_as_running_until_it_has_stopped() -> None:
+    world = World()
+    async with world.gateway() as gateway, asyncio.TaskGroup() as tasks:
+        await gateway.load(plan("orders", reading(10 * DAY)))
+        world.core.gate = asyncio.Event()
+        tasks.create_task(use(gateway, "orders"))
+        await world.core.entered.wait()
+        unload = await gateway.change(unload=["orders"])
+        assert gateway.batchers == 1
+        world.core.gate.set()
+        await unload
+        assert gateway.batchers == 0

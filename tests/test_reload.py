@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from exporter.sight import Sight, Watched
+from exporter.watch import watch
 from tests.authority import DAY, Authority, Issued
 from tests.served import WITH_CERTIFICATE, Served, configuration, definition, plain_upstream, served, write
 
@@ -189,3 +191,61 @@ async def test_a_file_that_vanishes_between_two_looks_is_no_failure_of_the_watch
         status, problem = await world.ask("POST", "/reload")
         assert status == 422
         assert problem["errors"][0]["message"].endswith("orders.key: no such file")
+
+
+async def test_two_apis_never_share_a_listen_path_though_one_keeps_its_old_generation(tmp_path: Path) -> None:
+    write(tmp_path, "api-orders.yaml", definition("orders", listen_path="/a/", **WITH_CERTIFICATE))
+    write(tmp_path, "api-billing.yaml", definition("billing", listen_path="/b/"))
+    async with served(tmp_path) as world:
+        before = world.running.gateway.apis
+        (tmp_path / "orders.key").write_text("nothing")
+        write(tmp_path, "api-orders.yaml", definition("orders", listen_path="/b/", **WITH_CERTIFICATE))
+        write(tmp_path, "api-billing.yaml", definition("billing", listen_path="/a/"))
+        status, problem = await world.ask("POST", "/reload")
+        assert status == 422
+        assert any("'/a/' is taken already" in error["message"] for error in problem["errors"])
+        assert world.running.gateway.apis == before
+
+
+async def test_a_definition_put_by_hand_is_what_others_are_compared_with(tmp_path: Path) -> None:
+    write(tmp_path, "api-a.yaml", definition("a"))
+    async with served(tmp_path) as world:
+        assert (await world.ask("PUT", "/apis/a", json=definition("a", listen_path="/hand/")))[0] == 200
+        assert (await world.ask("PUT", "/apis/z", json=definition("z", listen_path="/hand/")))[0] == 422
+        assert (await world.ask("PUT", "/apis/z", json=definition("z", listen_path="/a/")))[0] == 201
+
+
+async def test_the_correction_of_a_refused_configuration_is_noticed(tmp_path: Path) -> None:
+    async with served(tmp_path) as world:
+        write(tmp_path, "late.yaml", "api_id: [")
+        write(tmp_path, "certgauge.yaml", configuration(apis=["late.yaml"]))
+        assert (await world.ask("POST", "/reload"))[0] == 422
+        write(tmp_path, "late.yaml", definition("late"))
+        async with asyncio.timeout(15):
+            while (await world.get("/apis/late"))[0] != 200:
+                pass
+
+
+class Scripted(Watched):
+    """Looks as it is told, one time after the other."""
+
+    def __init__(self, *looks: str) -> None:
+        super().__init__(sight={"file": "old"})
+        object.__setattr__(self, "looks", iter(looks))
+
+    def look(self) -> Sight:
+        return {"file": next(self.looks)}  # type: ignore[attr-defined]
+
+
+async def test_a_file_is_read_when_it_has_come_to_rest() -> None:
+    stop, watched = asyncio.Event(), Scripted("old", "half", "more", "whole", "whole", "too late")
+    seen: list[str] = []
+
+    async def changed() -> None:
+        seen.append(watched.look()["file"] or "")
+        stop.set()
+
+    async with asyncio.timeout(15):
+        await watch(lambda: watched, changed, stop)
+    # Five looks were enough, and none was spared.
+    assert seen == ["too late"]

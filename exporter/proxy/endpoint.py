@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any, Protocol
 
+from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
 from exporter.durations import ClientKey, Durations, Histogram, ServerKey, known_method
@@ -36,6 +37,14 @@ class Spans(Protocol):
     def client(self, request: UpstreamRequest, api: Api) -> AbstractContextManager[Any]: ...
 
     def status(self, span: Any, status: int | None, error: str | None) -> None: ...
+
+
+def application(gateway: Gateway, durations: Durations, spans: Spans | None = None) -> Starlette:
+    """The proxy listener's application."""
+    app = Starlette()
+    # Not a route: those match the decoded path, and some of those have line breaks.
+    app.router.default = ProxyEndpoint(gateway, durations, spans)
+    return app
 
 
 class ProxyEndpoint:

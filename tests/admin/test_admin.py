@@ -68,6 +68,8 @@ async def test_certs_are_sorted_by_expiry_and_carry_the_events_keys(tmp_path: Pa
         assert first["sans"] == ["one.example", "10.0.0.1"]
         assert {"not_before", "expires_at", "issuer", "serial_number", "server_address", "server_port"} <= first.keys()
         assert "last_observed_at" not in first
+        assert (first["expired_at"], first["days_since_expiry"]) == (first["expires_at"], 5)
+        assert "expired_at" not in answer["certs"][1]
 
 
 def _read(directory: Path) -> dict[str, Any]:

@@ -202,3 +202,12 @@ def test_an_older_generation_does_not_take_a_slot_back() -> None:
 
     assert held(inventory) == {new}
     assert (late.superseded, new.superseded) == (True, False)
+
+
+def test_what_was_beyond_the_limit_gets_the_room_that_is_made() -> None:
+    inventory = Inventory(Tally(), limit=1)
+    first, waiting, gone = (entry(fine(), ref) for ref in ("first", "waiting", "gone"))
+    inventory.put([first, gone, waiting])
+    inventory.forget([gone])
+    inventory.forget([first])
+    assert held(inventory) == {waiting}

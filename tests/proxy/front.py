@@ -10,9 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.routing import Route
-
 from exporter.app import utc_now
 from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
@@ -24,7 +21,7 @@ from exporter.monitor import MonitorPorts
 from exporter.plan import ApiPlan
 from exporter.proxy.aiohttp import AiohttpCore
 from exporter.proxy.core import CoreFactory, Upstream
-from exporter.proxy.endpoint import ProxyEndpoint
+from exporter.proxy.endpoint import application
 from exporter.target import Target
 from tests.fakes import RecordingSink
 
@@ -121,7 +118,7 @@ async def front(*plans: ApiPlan, core: CoreFactory = AiohttpCore) -> AsyncIterat
     cooldowns = FailOpenCooldowns(MemoryCooldowns(utc_now), utc_now, tally)
     ports = MonitorPorts(utc_now, cooldowns, RecordingSink(), tally, Inventory(tally, 1000))
     async with asyncio.timeout(60), Gateway(core, ports, durations, 0.2) as gateway:
-        app = Starlette(routes=[Route("/{path:path}", ProxyEndpoint(gateway, durations))])
+        app = application(gateway, durations)
         with bind("127.0.0.1:0") as bound:
             await gateway.load(*plans)
             proxy = Front(bound.getsockname()[1], gateway)

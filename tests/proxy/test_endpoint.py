@@ -500,3 +500,19 @@ async def test_nothing_is_logged_for_a_request(caplog: pytest.LogCaptureFixture)
             await proxy.get(b"/orders/")
             await proxy.get(b"/other")
         assert caplog.records == []
+
+
+@pytest.mark.parametrize("target", [b"/orders/a%0Ab", b"/orders/a%0D%0Ab", b"/orders/%00", b"/orders/%E2%80%A8"])
+async def test_a_path_is_forwarded_whatever_it_decodes_to(target: bytes) -> None:
+    async with upstream(answering(NO_CONTENT)) as server, front(api(server.port)) as proxy:
+        assert (await proxy.get(target)).status == 204
+        assert server.request_lines == [b"GET %s HTTP/1.1" % target.removeprefix(b"/orders")]
+
+
+@pytest.mark.parametrize("hosts", [[], [b"Host: a", b"Host: b"], [b"Host: a", b"host: a"]])
+async def test_without_just_one_host_nothing_is_forwarded(hosts: list[bytes]) -> None:
+    async with upstream(answering(NO_CONTENT)) as server, front(api(server.port)) as proxy:
+        lines = [b"GET /orders/ HTTP/1.1", *hosts, b"Connection: close"]
+        reply = await proxy.send(b"\r\n".join(lines) + b"\r\n\r\n")
+        assert (reply.status, reply.document["code"]) == (400, "bad_request")
+        assert server.request_lines == []

@@ -71,7 +71,8 @@ def test_connection_cannot_remove_what_the_proxy_adds() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"X-Forwarded-For", b"x-forwarded-proto", b"X-FORWARDED-HOST", b"Forwarded", b"X-Real-IP"]
+    "name",
+    [b"X-Forwarded-For", b"x-forwarded-proto", b"X-FORWARDED-HOST", b"Forwarded", b"X-Real-IP", b"X-Forwarded-Port"],
 )
 def test_what_others_say_of_the_client_is_dropped(name: bytes) -> None:
     assert sent((name, b"evil"), (name, b"again"), (b"host", b"asked")) == [(b"x-forwarded-host", b"asked")]
