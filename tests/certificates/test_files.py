@@ -365,6 +365,21 @@ def test_anchors_that_cannot_be_used_have_a_reason(
     assert (material.problem.invalid, reasons(material)) == (reason, [reason])
 
 
+def with_a_broken_key(issued: Issued) -> bytes:
+    """The certificate with a public key that is no bit string; its dates and names are as they were."""
+    key = issued.der.index(bytes.fromhex("06082a8648ce3d030107")) + 10
+    return pem(issued.der[:key] + b"\x05" + issued.der[key + 1 :])
+
+
+def test_anchors_that_only_openssl_refuses_are_unusable_in_their_slot(folder: Folder) -> None:
+    material = folder.anchors(with_a_broken_key(AUTHORITY.root))
+
+    assert material.problem is not None
+    assert (material.problem.invalid, reasons(material)) == (InvalidReason.OTHER, [InvalidReason.OTHER])
+    # The dates are there all the same.
+    assert material.chain[0].certificate is not None
+
+
 # What has changed.
 
 

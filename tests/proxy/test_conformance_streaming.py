@@ -10,9 +10,8 @@ import pytest
 from exporter.proxy.core import Failure, UpstreamError
 from tests.authority import Authority
 from tests.proxy.conformance import Caller, request
-from tests.proxy.upstreams import NO_CONTENT, Wire, client_tls, saying, silent, upstream
+from tests.proxy.upstreams import CHUNKED, NO_CONTENT, Wire, client_tls, in_three_parts, saying, silent, upstream
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 MEBIBYTE = b"x" * 2**20
 # More than the sockets of both ends and everything between them may hold.
 HELD = 24
@@ -59,17 +58,10 @@ async def test_the_head_arrives_before_the_body_begins(caller: Caller, headers: 
 
 async def test_a_part_of_a_response_is_delivered_before_the_next_is_sent(caller: Caller) -> None:
     taken = asyncio.Event()
-
-    async def script(wire: Wire) -> None:
-        await wire.head()
-        await wire.send(CHUNKED)
-        for _ in range(3):
-            await wire.send(b"4\r\npart\r\n")
-            await taken.wait()
-            taken.clear()
-        await wire.send(b"0\r\n\r\n")
-
-    async with upstream(script) as server, caller.core.forward(await caller.to(server.port), request()) as response:
+    async with (
+        upstream(in_three_parts(taken)) as server,
+        caller.core.forward(await caller.to(server.port), request()) as response,
+    ):
         received = []
         async for part in response.body():
             received.append(part)

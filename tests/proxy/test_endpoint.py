@@ -15,11 +15,13 @@ from tests.authority import DAY, Authority
 from tests.fakes import EchoResponse
 from tests.proxy.front import api, front
 from tests.proxy.upstreams import (
+    CHUNKED,
     HELLO,
     NO_CONTENT,
     Wire,
     answering,
     client_tls,
+    in_three_parts,
     refusing,
     saying,
     server_tls,
@@ -28,7 +30,6 @@ from tests.proxy.upstreams import (
     upstream,
 )
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 GONE_WITHIN = 0.5
 
 
@@ -206,17 +207,11 @@ async def test_a_response_that_cannot_be_passed_on_is_a_bad_response() -> None:
 
 async def test_a_part_of_a_response_reaches_the_client_before_the_next_is_sent() -> None:
     taken = asyncio.Event()
-
-    async def script(wire: Wire) -> None:
-        await wire.head()
-        await wire.send(CHUNKED)
-        for _ in range(3):
-            await wire.send(b"4\r\npart\r\n")
-            await taken.wait()
-            taken.clear()
-        await wire.send(b"0\r\n\r\n")
-
-    async with upstream(script) as server, front(api(server.port)) as proxy, proxy.connection() as (reader, writer):
+    async with (
+        upstream(in_three_parts(taken)) as server,
+        front(api(server.port)) as proxy,
+        proxy.connection() as (reader, writer),
+    ):
         writer.write(b"GET /orders/ HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(3):

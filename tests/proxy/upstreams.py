@@ -20,6 +20,7 @@ from exporter.certificates.tls import Pair, client_context, server_context
 from tests.authority import Authority, Issued
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -161,6 +162,21 @@ def refusing(context: ssl.SSLContext) -> Script:
             await wire.send(to_send.read())
             if not done:
                 received.write(await wire.reader.read(65536))
+
+    return script
+
+
+def in_three_parts(taken: asyncio.Event) -> Script:
+    """Sends a response part by part, each when the one before has been taken."""
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(CHUNKED)
+        for _ in range(3):
+            await wire.send(b"4\r\npart\r\n")
+            await taken.wait()
+            taken.clear()
+        await wire.send(b"0\r\n\r\n")
 
     return script
 
