@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
 
 import aiohttp
 
+from tests.receivers import attributes, http_receiver
+
 
 async def test_the_demo_shows_three_ages_two_events_and_an_unload_and_stops_cleanly() -> None:
-    demo = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "exporter", "demo", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    demo = await started({})
     assert demo.stdout is not None
     printed = ""
     async with asyncio.timeout(30):
@@ -38,6 +39,30 @@ async def test_the_demo_shows_three_ages_two_events_and_an_unload_and_stops_clea
     demo.send_signal(signal.SIGINT)
     _, errors = await asyncio.wait_for(demo.communicate(), 30)
     assert (demo.returncode, errors.decode()) == (0, "")
+
+
+async def test_with_an_endpoint_set_the_demo_pushes_too() -> None:
+    with http_receiver() as receiver:
+        demo = await started({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_METRIC_EXPORT_INTERVAL": "500"})
+        events = {"certificate.expiring_soon", "certificate.expired"}
+        await receiver.received.until(lambda: {log.event_name for log in receiver.received.records()} == events)
+        await receiver.received.until(lambda: receiver.received.metric("certificate.days_remaining"))
+        demo.send_signal(signal.SIGINT)
+        _, errors = await asyncio.wait_for(demo.communicate(), 30)
+    assert (demo.returncode, errors.decode()) == (0, "")
+    assert {attributes(log.attributes)["cert_role"] for log in receiver.received.records()} == {"upstream"}
+
+
+async def started(environment: dict[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "exporter",
+        "demo",
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 async def _text(client: aiohttp.ClientSession, admin: str) -> str:
