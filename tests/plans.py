@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,9 +96,10 @@ class World:
 
     async def events(self, count: int) -> list[str]:
         """Wait until so many events have arrived; their kinds."""
-        while len(self.sink.events) < count:
-            self.sink.arrived.clear()
-            await self.sink.arrived.wait()
+        async with asyncio.timeout(10):
+            while len(self.sink.events) < count:
+                self.sink.arrived.clear()
+                await self.sink.arrived.wait()
         return self.sink.kinds
 
 
