@@ -35,11 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the result is its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except ConfigError as exc:
         for problem in exc.problems:
             print(f"certgauge: {problem}", file=sys.stderr)
         return _WRONG
+    except BrokenPipeError:
+        # Whoever read what is printed has gone. The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -100,3 +101,23 @@ def test_sighups_before_and_during_the_end_hold_nothing_up(tmp_path: Path) -> No
             process.popen.send_signal(signal.SIGHUP)
         assert process.popen.wait(10) == 0
         assert errors_in(process.errors) == []
+
+
+def test_a_reader_that_goes_away_is_no_reason_for_a_traceback(tmp_path: Path) -> None:
+    configured(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [COMMAND, "check", "--json", "--config", "certgauge.yaml"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, "")
