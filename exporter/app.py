@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -19,15 +20,17 @@ from exporter.catalog import Catalog
 from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock, EventSink
-from exporter.certcheck.tally import Tally
+from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.durations import Durations
 from exporter.gateway import Gateway
-from exporter.listener import ListenerTls, bind, serving, url_of
+from exporter.listener import bind, serving, url_of
+from exporter.listener_tls import ListenerTls
 from exporter.monitor import MonitorPorts
 from exporter.plan import ListenerPlan
 from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
-from exporter.proxy.endpoint import application
+from exporter.proxy.exchange import Proxy
+from exporter.proxy.listening import listening, most_connections
 from exporter.settings import Settings
 from exporter.sinks.fan_out import FanOut
 from exporter.sinks.otel import OtelLogSink
@@ -41,9 +44,8 @@ from exporter.watch import watch
 log = logging.getLogger(__name__)
 
 
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
+utc_now: Clock = partial(datetime.now, UTC)
+"""The wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,18 @@ class Running:
 class _Listeners:
     """The TLS of both listeners, and what their handshakes are noticed by."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, tally: Tally) -> None:
         self._plan: ListenerPlan | None = None
-        self.proxy = ListenerTls(lambda: gateway.observe_if_any(self._plan.proxy_observation if self._plan else None))
-        self.admin = ListenerTls(lambda: gateway.observe_if_any(self._plan.admin_observation if self._plan else None))
+
+        def failed() -> None:
+            tally.error(ErrorReason.CLIENT_HANDSHAKE_FAILED)
+
+        self.proxy = ListenerTls(
+            lambda: gateway.observe_if_any(self._plan.proxy_observation if self._plan else None), failed
+        )
+        self.admin = ListenerTls(
+            lambda: gateway.observe_if_any(self._plan.admin_observation if self._plan else None), failed
+        )
 
     def use(self, plan: ListenerPlan) -> None:
         self._plan = plan
@@ -124,10 +134,10 @@ class _Parts:
             )
         )
 
-    def proxy(self) -> ASGIApp:
+    def proxy(self) -> Proxy:
         traces = self.exporters.traces
         spans = RequestSpans(traces.get_tracer("certgauge", __version__)) if traces else None
-        return application(self.gateway, self.durations, spans)
+        return Proxy(self.gateway, self.durations, self.clock, spans, most_connections())
 
 
 def _build(
@@ -139,7 +149,7 @@ def _build(
     cooldowns = FailOpenCooldowns(MemoryCooldowns(clock), clock, tally)
     ports = MonitorPorts(clock, cooldowns, FanOut(events), tally, inventory)
     gateway = Gateway(core, ports, durations, settings.configuration.proxy.drain_timeout_seconds)
-    listeners = _Listeners(gateway)
+    listeners = _Listeners(gateway, tally)
     catalog = Catalog(gateway, read, listeners.use, tally=tally, clock=clock)
     sources = Sources(
         inventory,
@@ -199,7 +209,7 @@ async def running(
         await stack.enter_async_context(serving(parts.administration(), admin_socket, admin_tls, 1))
         await parts.catalog.start(settings)
         proxy_tls = parts.listeners.proxy.context if proxy.tls else None
-        await stack.enter_async_context(serving(parts.proxy(), proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
+        await stack.enter_async_context(listening(parts.proxy(), proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
         urls = url_of(proxy_socket, tls=proxy.tls is not None), url_of(admin_socket, tls=admin.tls is not None)
         serves = Running(*urls, parts.catalog, parts.gateway)
         await stack.enter_async_context(_watching(serves))

@@ -117,7 +117,7 @@ class Catalog:
         async with self._changing:
             if api_id not in self._now.plans:
                 return False
-            finishing = await self._make(to_delete(self._now, api_id))
+            finishing = await self._make(await asyncio.to_thread(to_delete, self._now, api_id))
         await asyncio.shield(finishing)
         return True
 
@@ -150,8 +150,10 @@ class Catalog:
         self._gateway.limit_certificates(to.settings.configuration.certificate_expiry_monitor.max_certificates)
         finishing = await self._gateway.change(transition.load, transition.unload)
         self._serving = to
-        if last is None or to.listeners.fingerprint != last.listeners.fingerprint:
+        # Nothing has waited since the routes have changed: no connection begins with one and not the other.
+        if last is None or to.listeners is not last.listeners:
             self._use_listeners(to.listeners)
+        if last is None or to.listeners.fingerprint != last.listeners.fingerprint:
             await self._gateway.monitor_own(to.listeners.monitor)
         return finishing
 

@@ -124,7 +124,7 @@ def _demo(_options: argparse.Namespace) -> int:
 async def _show(telemetry: Otlp) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
-    await demo.run(stop, _core("aiohttp"), telemetry)
+    await demo.run(stop, _core("httptools"), telemetry)
 
 
 def _on_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -113,7 +113,7 @@ class Proxy(_Model):
     """The listener that carries traffic."""
 
     listen: Listen = "127.0.0.1:8080"
-    core: str = "aiohttp"
+    core: str = "httptools"
     tls: ProxyTls | None = None
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
     upstream_timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30.0

@@ -44,7 +44,7 @@ async def run(stop: asyncio.Event, core: CoreFactory, telemetry: Otlp) -> None:
             config = _write_configuration(directory, authority, port)
 
             def read() -> Settings:
-                return read_settings(config, {}, ["aiohttp"])
+                return read_settings(config, {}, ["httptools"])
 
             async with running(read(), read, core=core, telemetry=telemetry, sinks=[_Printer()]) as serves:
                 print(*_welcome(serves.proxy_url, serves.admin_url, config), sep="\n", flush=True)

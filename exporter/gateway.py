@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Self
 
 from exporter.certcheck.announcer import Announced
 from exporter.certcheck.slot import Observation
 from exporter.certcheck.tally import ErrorReason
-from exporter.durations import Durations
+from exporter.durations import Durations, Histogram
 from exporter.monitor import Monitor, MonitorPorts
 from exporter.plan import ApiPlan, MonitorPlan
-from exporter.proxy.core import CoreFactory, Failure, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from exporter.proxy.core import Call, CoreFactory, Failure, Responder, Upstream, UpstreamError, UpstreamRequest
 from exporter.routes import Routes
 
 log = logging.getLogger(__name__)
@@ -29,14 +28,19 @@ class Api:
         self.monitor = monitor
         self.finished = False
         """Its series have ended: what is measured now must not bring them back."""
+        self.route = plan.listen_path.decode()
+        target = plan.upstream.target
+        self.authority = target.authority.encode()
+        """The target's, for a Host field."""
+        self.base = target.path.encode()
+        self.durations: dict[tuple[str, str, int | None], tuple[Histogram, Histogram]] = {}
+        """Those of the server and of the client, by method, scheme and status, where nothing went wrong."""
         self._in_flight = 0
         self._idle = asyncio.Event()
-        self._idle.set()
 
     def begin(self) -> None:
         """A request has begun that will have to finish before the generation is gone."""
         self._in_flight += 1
-        self._idle.clear()
 
     def end(self) -> None:
         """One such request is done."""
@@ -46,7 +50,9 @@ class Api:
 
     async def idle(self) -> None:
         """Wait until no request is in flight."""
-        await self._idle.wait()
+        while self._in_flight:
+            self._idle.clear()
+            await self._idle.wait()
 
 
 class Gateway:
@@ -106,23 +112,19 @@ class Gateway:
             api.monitor.wake()
         return api
 
-    @asynccontextmanager
-    async def forward(self, api: Api, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        """Send a request to the API's upstream. Enter for the response; leave to be done with it.
+    def call(self, api: Api, request: UpstreamRequest, responder: Responder) -> Call:
+        """Send a request to the API's upstream. Whoever calls tells the API by `end()` when the call is over.
 
         Raises:
-            UpstreamError: there is no response, or it ends early.
+            UpstreamError: nothing is sent, and there is nothing to end.
         """
         if api.plan.unusable is not None:
             # It never gets as far as the core; the first use is noticed all the same.
             self.observe_if_any(api.plan.upstream.observation)
             raise UpstreamError(Failure.CERTIFICATE_UNUSABLE)
+        call = self._core.call(api.plan.upstream, request, responder)
         api.begin()
-        try:
-            async with self._core.forward(api.plan.upstream, request) as response:
-                yield response
-        finally:
-            api.end()
+        return call
 
     def observe_if_any(self, observation: Observation | None) -> None:
         """Observe, where something is monitored."""
@@ -133,6 +135,8 @@ class Gateway:
         """Note a chain in use. O(1), never waits, never raises: cores call it on the request path."""
         if observation is None:
             self._ports.tally.error(ErrorReason.NIL_CERTIFICATE)
+        elif (configured := self._configured.get(observation)) is not None:
+            configured.observe(observation)
         elif not observation.chain:
             self._ports.tally.error(ErrorReason.NO_LEAF)
         elif (monitor := self._monitor_of(observation)) is None:
@@ -181,10 +185,9 @@ class Gateway:
         return Monitor(api_id, plan, announced=announced, ports=self._ports, tasks=self._tasks)
 
     def _monitor_of(self, observation: Observation) -> Monitor | None:
-        monitor = self._configured.get(observation)
-        if monitor is not None or observation.cert_ref is not None:
-            # What was configured belongs to one generation and ends with it.
-            return monitor
+        """Of what was seen in a handshake. What was configured belongs to one generation and ends with it."""
+        if observation.cert_ref is not None:
+            return None
         if observation.api_id is None:
             return self._own
         api = self._apis.get(observation.api_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -38,32 +38,6 @@ def url_of(bound: socket.socket, *, tls: bool) -> str:
     """Where a bound socket can be reached."""
     host, port = bound.getsockname()[:2]
     return f"{'https' if tls else 'http'}://{in_url(host)}:{port}"
-
-
-class ListenerTls:
-    """The TLS of a listener, whose context can be exchanged while connections are served.
-
-    `on_handshake` is called for each ClientHello: the certificate is in use.
-    """
-
-    def __init__(self, on_handshake: Callable[[], None]) -> None:
-        self._on_handshake = on_handshake
-        self._current: ssl.SSLContext | None = None
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Runs without SNI, too; what it sets serves this handshake.
-        self.context.sni_callback = self._choose
-
-    def use(self, context: ssl.SSLContext) -> None:
-        """Serve new connections with this context. It is complete: a live one is never changed."""
-        self._current = context
-        # What the first context says of versions and of client certificates is settled before the callback runs.
-        self.context.minimum_version = context.minimum_version
-        self.context.verify_mode = context.verify_mode
-
-    def _choose(self, connection: ssl.SSLObject, _name: str | None, _initial: ssl.SSLContext) -> None:
-        if self._current is not None:
-            connection.context = self._current
-        self._on_handshake()
 
 
 @contextlib.asynccontextmanager

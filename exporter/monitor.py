@@ -52,6 +52,7 @@ class Monitor:
         self._plan = plan
         self._announced = announced
         self._ports = ports
+        self._clock = ports.clock
         self._tasks = tasks
         self._generation = ports.inventory.next_generation()
         self._entries: list[Entry] = []
@@ -89,8 +90,10 @@ class Monitor:
         if self._retired:
             self._ports.tally.after_unload(self.api_id, observation.role)
             return
-        observation.usage.last_observed_at = self._ports.clock()
-        self._note(observation)
+        observation.usage.last_observed_at = self._clock()
+        if self._batcher is None:
+            self._batcher = self._start()
+        self._batcher.observe(observation)
 
     def retire(self) -> None:
         """Take no more observations, and start nothing any more."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.slot import Observation
+from exporter.proxy.clients import ClientPolicy
 from exporter.proxy.core import Upstream
 
 
@@ -33,8 +35,8 @@ class ApiPlan:
     """None: monitoring is disabled for this API, or there is nothing to monitor."""
     unusable: str | None
     """Why its requests cannot be sent as configured, for a person; None: they can."""
-    client_certificates: bool
-    """Whether clients must present a certificate."""
+    clients: ClientPolicy | None
+    """Which clients are served; None: all."""
     fingerprint: object = field(repr=False)
     """Equal for two plans if nothing that they were made of has changed, files included. May hold secrets."""
     definition: dict[str, Any]
@@ -53,3 +55,14 @@ class ListenerPlan:
     admin_observation: Observation | None
     monitor: MonitorPlan | None
     fingerprint: object
+    """Equal for two plans if nothing that they were made of has changed, clients aside. May hold secrets."""
+    make_proxy: Callable[[frozenset[bytes]], ssl.SSLContext] | None = field(default=None, repr=False)
+    """Makes the proxy's context for clients that present these certificates (DER), or such as they issued. Blocks."""
+    clients: frozenset[bytes] = field(default=frozenset(), repr=False)
+    """Those that `proxy` was made for."""
+
+    def letting_in(self, clients: frozenset[bytes]) -> ListenerPlan:
+        """The same for other clients; this one where they are the same. Blocks."""
+        if self.make_proxy is None or clients == self.clients:
+            return self
+        return replace(self, proxy=self.make_proxy(clients), clients=clients)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from exporter.certcheck.slot import Observation, Role
+from exporter.certificates.allow_list import allow_list, role_of
 from exporter.certificates.files import Material, read_certificates, read_pair
 from exporter.certificates.tls import LazyContexts, Pair, server_context
 from exporter.config import ApiDefinition, Configuration
@@ -49,7 +50,7 @@ class Planner:
         return [self._api(settings.configuration, definition, files) for definition in definitions]
 
     def listeners(self, settings: Settings) -> ListenerPlan:
-        """The contexts of the listeners, and what there is to monitor of them.
+        """The contexts of the listeners, for no API's clients as yet, and what there is to monitor of them.
 
         Raises:
             ConfigError: one of the files cannot be used; a listener cannot do without.
@@ -70,14 +71,20 @@ class Planner:
         monitor = settings.configuration.certificate_expiry_monitor
         observations = {ref: Observation(None, Role.SERVER, each.chain, ref) for ref, each in servers.items()}
         anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref)] if client_ca else []
-        client_anchors = client_ca.certificate_pem if client_ca else None
+        trusted = frozenset(der for der, _ in client_ca.blocks()) if client_ca else frozenset()
+
+        def make_proxy(clients: frozenset[bytes]) -> ssl.SSLContext:
+            assert proxy is not None
+            return server_context(_pair(servers[proxy.certificate]), trusted | clients)
+
         return ListenerPlan(
-            server_context(_pair(servers[proxy.certificate]), client_anchors) if proxy else None,
+            make_proxy(frozenset()) if proxy else None,
             server_context(_pair(servers[admin.certificate])) if admin else None,
             observations[proxy.certificate] if proxy and monitor.enabled else None,
             observations[admin.certificate] if admin and monitor.enabled else None,
             MonitorPlan(monitor.policy(), (*observations.values(), *anchors)) if monitor.enabled else None,
             (monitor, proxy, admin, _digests(materials)),
+            make_proxy if proxy else None,
         )
 
     def _api(self, configuration: Configuration, api: ApiDefinition, files: _Files) -> ApiPlan:
@@ -87,10 +94,11 @@ class Planner:
         trust = files.certificates(api.upstream_ca) if api.upstream_ca and target.scheme == "https" else None
         clients = [files.certificates(reference) for reference in dict.fromkeys(api.client_certificates)]
         monitor = configuration.certificate_expiry_monitor.with_overrides(api.certificate_expiry_monitor)
+        listed = [(each, Observation(api.api_id, role_of(each), each.chain, each.ref)) for each in clients]
         observations = [
             *([Observation(api.api_id, Role.UPSTREAM, own.chain, own.ref, target.host, target.port)] if own else []),
             *([Observation(api.api_id, Role.CA, trust.chain, trust.ref)] if trust else []),
-            *(Observation(api.api_id, Role.CLIENT, each.chain, each.ref) for each in clients),
+            *(observation for _, observation in listed),
         ]
         unusable = next((each for each in (own, trust) if each is not None and each.problem is not None), None)
         upstream = Upstream(
@@ -109,7 +117,7 @@ class Planner:
             upstream,
             MonitorPlan(monitor.policy(), tuple(observations)) if monitor.enabled else None,
             _why(unusable) if unusable else None,
-            bool(api.client_certificates),
+            allow_list(api.api_id, listed, observes=monitor.enabled) if listed else None,
             (api, monitor, own_ref, configuration.proxy.upstream_timeout_seconds, _digests(used)),
             api.shown(),
         )

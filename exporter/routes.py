@@ -26,8 +26,8 @@ class Routes(Generic[T]):
         # A boundary lies before each slash (`/orders` serves `/orders/1`) and behind it (`/orders/` does, too).
         slash = path.rfind(b"/", 0, end + 1)
         while slash >= 0:
-            for candidate in (path[: slash + 1], path[:slash]):
-                if (found := self._by_path.get(candidate)) is not None:
-                    return found
+            found = self._by_path.get(path[: slash + 1]) or self._by_path.get(path[:slash])
+            if found is not None:
+                return found
             slash = path.rfind(b"/", 0, slash)
         return None

@@ -143,8 +143,6 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             elif match_pattern(api.upstream_certificates, target) is None:
                 address = " (an IP address matches only exactly)" if is_address(target.host) else ""
                 yield each.problem(("upstream_certificates",), f"has no key that matches target_url{address}")
-        if api.client_certificates:
-            yield each.problem(("client_certificates",), "closes the API: this version verifies no client certificates")
         if any(api.event_handlers.values()):
             yield each.problem(("event_handlers",), "is not used: this version sends no webhooks")
     if any(settings.configuration.event_handlers.values()):

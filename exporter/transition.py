@@ -52,7 +52,7 @@ def to_start(settings: Settings, planner: Planner) -> Transition:
     """
     listeners = planner.listeners(settings)
     plans = _plans(planner, settings, settings.apis)
-    serving = Serving(settings, listeners, _by_id(settings.apis), plans)
+    serving = Serving(settings, listeners.letting_in(_clients(plans)), _by_id(settings.apis), plans)
     return Transition(serving, tuple(plans.values()))
 
 
@@ -82,7 +82,9 @@ def to_reload(now: Serving, settings: Settings, planner: Planner) -> Transition:
         tuple(sorted(plan.api_id for plan in fresh if plan.api_id in now.plans)),
         tuple(sorted(now.plans.keys() - plans.keys())),
     )
-    serving = Serving(settings, listeners, defined, plans | kept, by_hand)
+    if listeners.fingerprint == now.listeners.fingerprint:
+        listeners = now.listeners
+    serving = Serving(settings, listeners.letting_in(_clients(plans | kept)), defined, plans | kept, by_hand)
     return Transition(serving, tuple(fresh), frozenset(changes.removed), changes, refused)
 
 
@@ -99,7 +101,9 @@ def to_put(now: Serving, defined: Defined, planner: Planner) -> Transition:
     unusable = plans[api_id].unusable
     if unusable is not None:
         raise ConfigError([defined.problem((), unusable)])
-    serving = Serving(now.settings, now.listeners, together, {**now.plans, **plans}, now.by_hand | {api_id})
+    every = {**now.plans, **plans}
+    listeners = now.listeners.letting_in(_clients(every))
+    serving = Serving(now.settings, listeners, together, every, now.by_hand | {api_id})
     return Transition(serving, (plans[api_id],))
 
 
@@ -107,12 +111,18 @@ def to_delete(now: Serving, api_id: str) -> Transition:
     """One API less."""
     defined = {key: value for key, value in now.defined.items() if key != api_id}
     plans = {key: value for key, value in now.plans.items() if key != api_id}
-    serving = Serving(now.settings, now.listeners, defined, plans, now.by_hand - {api_id})
+    listeners = now.listeners.letting_in(_clients(plans))
+    serving = Serving(now.settings, listeners, defined, plans, now.by_hand - {api_id})
     return Transition(serving, (), frozenset({api_id}))
 
 
 def _plans(planner: Planner, settings: Settings, defined: Iterable[Defined]) -> dict[str, ApiPlan]:
     return {plan.api_id: plan for plan in planner.apis(settings, [each.api for each in defined])}
+
+
+def _clients(plans: Mapping[str, ApiPlan]) -> frozenset[bytes]:
+    """All that the listener has to let through; each API then looks for itself."""
+    return frozenset().union(*(plan.clients.certificates for plan in plans.values() if plan.clients is not None))
 
 
 def _by_id(defined: Iterable[Defined]) -> dict[str, Defined]:

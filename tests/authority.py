@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 DAY = timedelta(days=1)
+
+Key: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+KEYS: dict[str, Callable[[], Key]] = {
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,7 @@ class Issued:
     """A certificate and its key, as PEM."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
 
     @property
     def pem(self) -> bytes:
@@ -46,15 +56,29 @@ class Issued:
 
 
 class Authority:
-    """A CA. What it issues is valid from a year ago unless told."""
+    """A CA, of its own or `by` another one. What it issues is valid from a year ago unless told."""
 
-    def __init__(self, name: str = "test CA", now: datetime | None = None) -> None:
-        self.now = (now or datetime.now(UTC)).replace(microsecond=0)
-        self._name = _name(name)
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(self._name, key, 3650 * DAY, -365 * DAY)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.root = Issued(builder.sign(key, hashes.SHA256()), key)
+    def __init__(
+        self,
+        name: str = "test CA",
+        now: datetime | None = None,
+        *,
+        by: Authority | None = None,
+        left: timedelta = 3650 * DAY,
+        path_length: int | None = None,
+        extensions: Iterable[x509.ExtensionType] = (),
+        key: Key | None = None,
+    ) -> None:
+        self.now: datetime = (now or (by.now if by else datetime.now(UTC))).replace(microsecond=0)
+        key = key or KEYS["ec"]()
+        constraints = x509.BasicConstraints(ca=True, path_length=path_length)
+        builder = self._builder(_name(name), key, left, min(-365 * DAY, left - DAY))
+        builder = builder.issuer_name(by.root.certificate.subject if by else _name(name))
+        self.root: Issued = Issued(_signed(builder, [constraints, *extensions], by.root.key if by else key), key)
+
+    def intermediate(self, name: str, left: timedelta = 3650 * DAY, *extensions: x509.ExtensionType) -> Authority:
+        """A CA that this one has issued."""
+        return Authority(name, by=self, left=left, extensions=extensions)
 
     def issue(
         self,
@@ -64,17 +88,20 @@ class Authority:
         since: timedelta = -365 * DAY,
         not_after: datetime | None = None,
         not_before: datetime | None = None,
+        extensions: Iterable[x509.ExtensionType] = (),
+        key: Key | None = None,
     ) -> Issued:
         """A certificate with `left` to go. SANs are DNS names or IP addresses; `name` where none is given."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or KEYS["ec"]()
         builder = self._builder(_name(name), key, left, min(since, left - DAY), not_after, not_before)
         names = x509.SubjectAlternativeName([_general_name(san) for san in sans or (name,)])
-        return Issued(builder.add_extension(names, critical=False).sign(self.root.key, hashes.SHA256()), key)
+        builder = builder.issuer_name(self.root.certificate.subject)
+        return Issued(_signed(builder, [names, *extensions], self.root.key), key)
 
     def _builder(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: Key,
         left: timedelta,
         since: timedelta,
         not_after: datetime | None = None,
@@ -83,12 +110,17 @@ class Authority:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before or self.now + since)
             .not_valid_after(not_after or self.now + left)
         )
+
+
+def _signed(builder: x509.CertificateBuilder, extensions: list[x509.ExtensionType], key: Key) -> x509.Certificate:
+    for each in extensions:
+        builder = builder.add_extension(each, critical=isinstance(each, x509.BasicConstraints | x509.NameConstraints))
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
 def _name(common_name: str) -> x509.Name:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from exporter.certcheck.events import ExpiryEvent
 from exporter.certcheck.ports import CooldownKey, Observer
-from exporter.proxy.core import Headers, Upstream, UpstreamRequest, UpstreamResponse
+from exporter.proxy.core import Call, Responder, Upstream, UpstreamRequest
 
 NOON = datetime(2026, 1, 27, 12, tzinfo=UTC)
 
@@ -65,25 +64,40 @@ class FailingCooldowns:
         raise ConnectionError("redis://:canary@store")
 
 
-class EchoResponse:
-    """200, with nothing."""
+class FakeCall:
+    """A call that is answered with an empty 200, when its core lets it."""
 
-    status = 200
+    def __init__(self, core: FakeCore, responder: Responder) -> None:
+        self.responder = responder
+        self._core = core
 
-    def __init__(self) -> None:
-        self.headers: Headers = []
+    def answer(self) -> None:
+        if self in self._core.calls:
+            self._core.calls.remove(self)
+            self.responder.began(200, b"content-length: 0\r\n", 0)
+            self.responder.ended()
 
-    async def body(self) -> AsyncIterator[bytes]:
-        yield b""
+    def send(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None:
+        if self in self._core.calls:
+            self._core.calls.remove(self)
 
 
 class FakeCore:
-    """A core without a network: answers 200, or waits for `gate` first."""
+    """A core without a network: answers 200 at once, or when `open` is called."""
 
     def __init__(self, observer: Observer) -> None:
         self.observe = observer
         self.upstreams: set[Upstream] = set()
-        self.gate: asyncio.Event | None = None
+        self.gated = False
+        self.calls: list[FakeCall] = []
         self.entered = asyncio.Event()
 
     async def apply(self, upstreams: Collection[Upstream]) -> None:
@@ -92,11 +106,18 @@ class FakeCore:
     async def close(self) -> None:
         self.upstreams = set()
 
-    @asynccontextmanager
-    async def forward(self, upstream: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    def call(self, upstream: Upstream, request: UpstreamRequest, responder: Responder) -> Call:
         if upstream.observation is not None:
             self.observe(upstream.observation)
+        call = FakeCall(self, responder)
+        self.calls.append(call)
         self.entered.set()
-        if self.gate is not None:
-            await self.gate.wait()
-        yield EchoResponse()
+        if not self.gated:
+            asyncio.get_running_loop().call_soon(call.answer)
+        return call
+
+    def open(self) -> None:
+        """Answer what is waiting, and what comes."""
+        self.gated = False
+        for call in list(self.calls):
+            call.answer()

@@ -16,14 +16,14 @@ from exporter.certcheck.ports import CooldownStore, Observer
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import Tally
 from exporter.durations import Durations
-from exporter.gateway import Gateway
+from exporter.gateway import Api, Gateway
 from exporter.monitor import MonitorPorts
 from exporter.plan import ApiPlan, MonitorPlan
-from exporter.proxy.core import Upstream, UpstreamRequest
+from exporter.proxy.core import Failure, Fields, Upstream, UpstreamRequest
 from exporter.target import Target
 from tests.fakes import NOON, FakeClock, FakeCore, RecordingSink
 
-REQUEST = UpstreamRequest("GET", b"/", [])
+REQUEST = UpstreamRequest("GET", b"/", b"")
 QUICK = ExpiryPolicy(flush_interval=timedelta(milliseconds=20), check_cooldown=timedelta(0))
 
 
@@ -62,7 +62,7 @@ def plan(
         ),
         monitor=MonitorPlan(policy, tuple(own)) if policy else None,
         unusable=unusable,
-        client_certificates=False,
+        clients=None,
         fingerprint=chain,
         definition={},
     )
@@ -103,7 +103,37 @@ class World:
         return self.sink.kinds
 
 
+class Used:
+    """Takes the answer to one request."""
+
+    def __init__(self, api: Api) -> None:
+        self.over = asyncio.Event()
+        self._api = api
+
+    def informed(self, status: int, fields: Fields) -> None: ...
+
+    def began(self, status: int, fields: Fields, length: int | None, content: bytes = b"") -> None:
+        assert status == 200
+
+    def switched(self, protocol: bytes, fields: Fields) -> None: ...
+
+    def received(self, data: bytes) -> None: ...
+
+    def ended(self) -> None:
+        self._api.end()
+        self.over.set()
+
+    def failed(self, failure: Failure) -> None:
+        raise AssertionError(failure)
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
 async def use(gateway: Gateway, api_id: str) -> None:
     """One request through the gateway."""
-    async with gateway.forward(gateway.apis[api_id], REQUEST) as response:
-        assert response.status == 200
+    api = gateway.apis[api_id]
+    used = Used(api)
+    gateway.call(api, REQUEST, used)
+    await used.over.wait()

@@ -14,13 +14,13 @@ import aiohttp
 import yaml
 
 from exporter.app import Running, running
-from exporter.proxy.aiohttp import AiohttpCore
+from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import Settings, read_settings
 from exporter.telemetry.environment import Otlp
 from tests.authority import DAY, Authority
 from tests.fakes import RecordingSink
 
-CORES = {"aiohttp": AiohttpCore}
+CORES = {"httptools": HttptoolsCore}
 
 
 @dataclass
@@ -94,7 +94,7 @@ async def served(
 
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as client,
-        running(read(), read, core=AiohttpCore, telemetry=Otlp(), sinks=[sink]) as runs,
+        running(read(), read, core=HttptoolsCore, telemetry=Otlp(), sinks=[sink]) as runs,
     ):
         yield Served(directory, authority, sink, runs, client)
 

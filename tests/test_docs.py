@@ -107,7 +107,7 @@ def write_and_read(directory: Path, config: str) -> int:
     (directory / "certs" / "internal-ca.pem").write_bytes(authority.root.pem)
     (directory / "certs" / "orders.pass").write_text("not needed: the key is not encrypted")
     (directory / "certgauge.yaml").write_text(config)
-    return examine(read_settings(directory / "certgauge.yaml", {}, ["aiohttp"]), utc_now()).exit_status
+    return examine(read_settings(directory / "certgauge.yaml", {}, ["httptools"]), utc_now()).exit_status
 
 
 def test_the_readme_has_two_set_up_commands_and_no_others() -> None:

@@ -134,14 +134,14 @@ async def test_an_unload_waits_for_requests_in_flight() -> None:
     world = World()
     async with world.gateway() as gateway, asyncio.TaskGroup() as tasks:
         await gateway.load(plan("orders", reading(10 * DAY)))
-        world.core.gate = asyncio.Event()
+        world.core.gated = True
         request = tasks.create_task(use(gateway, "orders"))
         await world.core.entered.wait()
         unload = await gateway.change(unload=["orders"])
         assert gateway.match(b"/orders/") is None
         assert not unload.done()
         assert world.core.upstreams
-        world.core.gate.set()
+        world.core.open()
         await request
         await unload
         assert not world.core.upstreams
@@ -151,13 +151,13 @@ async def test_a_drain_is_bounded() -> None:
     world = World(drain_timeout_seconds=0.05)
     async with world.gateway() as gateway, asyncio.TaskGroup() as tasks:
         await gateway.load(plan("orders", reading(10 * DAY)))
-        world.core.gate = asyncio.Event()
+        world.core.gated = True
         tasks.create_task(use(gateway, "orders"))
         await world.core.entered.wait()
         await gateway.unload("orders")
         assert world.tally.errors[ErrorReason.DRAIN_TIMEOUT] == 1
         assert world.inventory.entries() == []
-        world.core.gate.set()
+        world.core.open()
 
 
 async def test_unloading_before_any_use_and_twice_and_what_is_unknown_is_safe() -> None:
@@ -450,11 +450,11 @@ async def test_a_batcher_counts_as_running_until_it_has_stopped() -> None:
     world = World()
     async with world.gateway() as gateway, asyncio.TaskGroup() as tasks:
         await gateway.load(plan("orders", reading(10 * DAY)))
-        world.core.gate = asyncio.Event()
+        world.core.gated = True
         tasks.create_task(use(gateway, "orders"))
         await world.core.entered.wait()
         unload = await gateway.change(unload=["orders"])
         assert gateway.batchers == 1
-        world.core.gate.set()
+        world.core.open()
         await unload
         assert gateway.batchers == 0

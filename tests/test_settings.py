@@ -14,7 +14,7 @@ from exporter.problems import ConfigError
 from exporter.settings import Settings, read_definition, read_settings, warnings
 from tests.served import definition, write
 
-CORES = ["aiohttp"]
+CORES = ["httptools"]
 
 
 def read(directory: Path, document: dict[str, Any], **environment: str) -> Settings:

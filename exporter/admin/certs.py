@@ -17,7 +17,7 @@ from exporter.certcheck.inventory import Entry
 from exporter.certcheck.slot import Role
 
 _MOST_ROWS = 1000
-_KEY_LENGTH = 7
+_KEY_LENGTH = 8
 _FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
 
 
@@ -148,7 +148,7 @@ def soonest_first(entry: Entry) -> tuple[str, ...]:
     # Of one length, so that text sorts as time.
     expires_at = rfc3339(certificate.not_after) if certificate else ""
     place = (slot.api_id or "", slot.role.value, slot.cert_ref or "", slot.server_address or "")
-    return expires_at, *place, f"{slot.server_port or 0:05}", f"{slot.chain_index:05}"
+    return expires_at, *place, f"{slot.server_port or 0:05}", slot.cert_name or "", f"{slot.chain_index:05}"
 
 
 def _cursor(key: tuple[str, ...]) -> str:

@@ -27,6 +27,8 @@ _EVENT_OF = {
 
 _SINK_TIMEOUT_SECONDS = 10.0
 
+_MOST_ATTEMPTED = 10_000
+
 
 Announced: TypeAlias = dict[Slot, str | None]
 """The slots for which something was said and not yet taken back, with the `cert_id` it was said of, if that was known.
@@ -80,6 +82,9 @@ class Announcer:
         key = CooldownKey(slot.api_id, slot.role, entry.identity, kind)
         cooldown = entry.policy.event_cooldown
         event_id = self._attempted.setdefault(key, str(uuid.uuid4()))
+        if len(self._attempted) > _MOST_ATTEMPTED:
+            # Of what was let go since, and will not be tried again.
+            del self._attempted[next(iter(self._attempted))]
         event = ExpiryEvent(kind, event_id, slot, now, entry.reading.certificate, reason, previous)
         settled = False
         try:
@@ -90,7 +95,7 @@ class Announcer:
             if not settled:
                 await self._cooldowns.clear(key)
         if settled:
-            del self._attempted[key]
+            self._attempted.pop(key, None)
         return settled
 
     async def _deliver(self, event: ExpiryEvent) -> bool:

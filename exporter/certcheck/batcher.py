@@ -11,21 +11,16 @@ from typing import TypeAlias
 from exporter.certcheck.announcer import Announced, Announcer
 from exporter.certcheck.certificate import InvalidReason
 from exporter.certcheck.expiry import ExpiryPolicy, judge, time_to_change
-from exporter.certcheck.inventory import Entry, Inventory, entries_of
+from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import Clock
-from exporter.certcheck.slot import Observation, Role, Slot
+from exporter.certcheck.sightings import MOST_OBSERVED, Sightings
+from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome, Tally
 
 log = logging.getLogger(__name__)
 
-MOST_OBSERVED = 1000
-"""Chains of one API that are known from handshakes alone; more are counted as dropped."""
-
 LAST_FLUSH = timedelta(seconds=5)
 """The longest that the last flush may take."""
-
-_Place: TypeAlias = tuple[Role, str | None, str | None, int | None]
-"""Where a chain is used: its slots without their position."""
 
 _Distinct: TypeAlias = tuple[Role, str, InvalidReason | None]
 """A certificate in a role; one that cannot be used is told from the same one that can."""
@@ -52,30 +47,27 @@ class ExpiryBatcher:
         clock: Clock,
     ) -> None:
         self.api_id = api_id
-        self.entries: list[Entry] = list(configured)
         self._policy = policy
-        self._generation = generation
+        self._configured = list(configured)
+        self._configured_usages = {entry.usage for entry in self._configured}
+        self._sightings = Sightings(policy, generation)
         self._announced = announced
         self._announcer = announcer
         self._inventory = inventory
         self._tally = tally
         self._clock = clock
-        self._configured = {entry.usage for entry in self.entries}
-        self._observed: set[_Place] = set()
-        self._pending: dict[_Place, Observation] = {}
         self._checked: dict[_Distinct, tuple[datetime, datetime]] = {}
         self._stopping = asyncio.Event()
 
+    @property
+    def entries(self) -> list[Entry]:
+        """What the API was configured with, and what it was seen to use."""
+        return self._configured + self._sightings.entries
+
     def observe(self, observation: Observation) -> None:
         """Note a chain in use. O(1); what the API was configured with is judged at every flush anyway."""
-        outcome = Outcome.ACCEPTED
-        if observation.usage not in self._configured:
-            place = _place(observation)
-            if place in self._observed or len(self._observed) < MOST_OBSERVED:
-                self._observed.add(place)
-                self._pending[place] = observation
-            else:
-                outcome = Outcome.DROPPED
+        is_configured = observation.usage in self._configured_usages
+        outcome = Outcome.ACCEPTED if is_configured or self._sightings.note(observation) else Outcome.DROPPED
         self._tally.observations[self.api_id, observation.role, outcome] += 1
 
     async def run(self) -> None:
@@ -101,8 +93,8 @@ class ExpiryBatcher:
 
     async def flush(self) -> None:
         """Judge every distinct certificate in use whose check cooldown is over, and announce what there is to say."""
-        self._record_pending()
         now = self._clock()
+        self._record_sightings(now)
         groups: dict[_Distinct, list[Entry]] = {}
         for entry in self.entries:
             if not entry.superseded:
@@ -144,16 +136,17 @@ class ExpiryBatcher:
         cooldown = self._policy.check_cooldown
         return cooldown if change is None else min(cooldown, change)
 
-    def _record_pending(self) -> None:
-        pending, self._pending = self._pending, {}
-        before = [entry for entry in self.entries if _place(entry.slot) in pending]
-        kept = [entry for entry in self.entries if _place(entry.slot) not in pending]
-        seen = [each for one in pending.values() for each in entries_of(one, self._policy, self._generation)]
-        self.entries = kept + seen
-        self._inventory.put(seen)
-        # What a shorter chain no longer has.
-        self._inventory.forget(before)
+    def _record_sightings(self, now: datetime) -> None:
+        settled = self._sightings.settle(now)
+        self._inventory.put(settled.taken)
+        self._inventory.forget(settled.gone)
+        for entry in settled.excess:
+            self._tally.observations[self.api_id, entry.slot.role, Outcome.DROPPED] += 1
+        self._limit_announced()
 
-
-def _place(where: Observation | Slot) -> _Place:
-    return where.role, where.cert_ref, where.server_address, where.server_port
+    def _limit_announced(self) -> None:
+        """A client that stays away may come back renewed, so what was said of it is kept; but not of any number."""
+        held = {entry.slot for entry in self._sightings.entries}
+        gone = [slot for slot in self._announced if slot.cert_name is not None and slot not in held]
+        for slot in gone[:-MOST_OBSERVED]:
+            del self._announced[slot]

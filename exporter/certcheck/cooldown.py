@@ -11,9 +11,11 @@ from exporter.certcheck.tally import ErrorReason, Tally
 
 log = logging.getLogger(__name__)
 
+_MOST_RUNNING = 100_000
+
 
 class MemoryCooldowns:
-    """Cooldowns that end with the process."""
+    """Cooldowns that end with the process; beyond 100,000 that run, the one that was started first ends early."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,6 +27,8 @@ class MemoryCooldowns:
         if key in self._running and _is_running(self._running[key], now):
             return False
         self._sweep(now)
+        # Put back last: a dict keeps its order.
+        self._running.pop(key, None)
         self._running[key] = (now, now + duration)
         return True
 
@@ -36,6 +40,9 @@ class MemoryCooldowns:
         if len(self._running) >= self._sweep_at:
             self._running = {key: span for key, span in self._running.items() if _is_running(span, now)}
             self._sweep_at = max(1024, 2 * len(self._running))
+        if len(self._running) >= _MOST_RUNNING:
+            # Clients may present any number of certificates; a repeated warning is a nuisance, no memory an outage.
+            del self._running[next(iter(self._running))]
 
 
 def _is_running(span: tuple[datetime, datetime], now: datetime) -> bool:

@@ -37,7 +37,8 @@ class Slot:
     """One place a certificate is used. A renewed certificate takes over its slot.
 
     `api_id` is None for the gateway's own. `cert_ref` is None for what was presented to us; the address is None where
-    no server is involved. `chain_index` counts from 0 in the file or chain.
+    no server is involved. `chain_index` counts from 0 in the file or chain. `cert_name` is set only where there is
+    neither reference nor address: nothing else tells apart what two clients present.
     """
 
     api_id: str | None
@@ -46,6 +47,7 @@ class Slot:
     server_address: str | None = None
     server_port: int | None = None
     chain_index: int = 0
+    cert_name: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -71,12 +73,23 @@ class Observation:
     server_port: int | None = None
     usage: Usage = field(default_factory=Usage, repr=False)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its slots are told apart by the names of the certificates: a client presented them."""
+        return self.cert_ref is None and self.server_address is None
+
+    @property
+    def first_slot(self) -> Slot:
+        """The slot of the leaf, or of the first anchor."""
+        return self._slot(0, self.chain[0].certificate)
+
     def slots(self) -> tuple[Slot, ...]:
         """The slot of each certificate of the chain, in its order."""
-        return tuple(
-            Slot(self.api_id, self.role, self.cert_ref, self.server_address, self.server_port, index)
-            for index in range(len(self.chain))
-        )
+        return tuple(self._slot(index, reading.certificate) for index, reading in enumerate(self.chain))
+
+    def _slot(self, index: int, certificate: Certificate | None) -> Slot:
+        name = certificate.cert_name if self.is_named and certificate else None
+        return Slot(self.api_id, self.role, self.cert_ref, self.server_address, self.server_port, index, name)
 
 
 def chain_position(role: Role, index: int, certificate: Certificate | None) -> ChainPosition | None:

@@ -38,6 +38,7 @@ class ErrorReason(StrEnum):
     FLUSH_TIMEOUT = "flush_timeout"
     RELOAD_FAILED = "reload_failed"
     DRAIN_TIMEOUT = "drain_timeout"
+    CLIENT_HANDSHAKE_FAILED = "client_handshake_failed"
     OTLP_EXPORT_FAILED = "otlp_export_failed"
 
 

@@ -48,6 +48,11 @@ class Material:
     problem: Reading | None = None
     """Why it cannot be presented (as a key pair) or trusted (as anchors): `invalid` and `detail`. None: it can be."""
 
+    def blocks(self) -> Iterator[tuple[bytes, Reading]]:
+        """Each certificate that could be decoded: its DER, and what was read of it."""
+        ders = certificate_blocks(self.certificate_pem)
+        yield from ((der, reading) for der, reading in zip(ders, self.chain, strict=False) if der is not None)
+
 
 class UnusableError(Exception):
     """The files cannot be used, for a reason of the published set. The text is for a person and holds no secret."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Self
 from weakref import WeakValueDictionary
+
+# X509_V_FLAG_NO_CHECK_TIME, for which the module has no name.
+_NO_CHECK_TIME = 0x200000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,16 @@ class Pair:
         return "Pair(...)"
 
 
+class DirectSSLObject(ssl.SSLObject):
+    """A TLS connection whose reads and writes are OpenSSL's own: no Python function is called for a record."""
+
+    @classmethod
+    def _create(cls, *args: Any, **kwargs: Any) -> Self:
+        made: Any = super()._create(*args, **kwargs)  # type: ignore[misc]
+        made.read, made.write = made._sslobj.read, made._sslobj.write
+        return made  # type: ignore[no-any-return]
+
+
 def client_context(pair: Pair | None, anchors: bytes | None) -> ssl.SSLContext:
     """A context for upstreams: TLS 1.2 or later, SAN verification, `pair` presented. Blocks.
 
@@ -31,6 +45,7 @@ def client_context(pair: Pair | None, anchors: bytes | None) -> ssl.SSLContext:
         ssl.SSLError: OpenSSL refuses the pair or the anchors.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslobject_class = DirectSSLObject
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # RFC 9525 section 6.3: names are taken from SANs, never from the common name.
     context.hostname_checks_common_name = False
@@ -44,20 +59,38 @@ def client_context(pair: Pair | None, anchors: bytes | None) -> ssl.SSLContext:
     return context
 
 
-def server_context(pair: Pair, client_anchors: bytes | None = None) -> ssl.SSLContext:
-    """A context for a listener; with `client_anchors` (PEM) clients may present certificates of those issuers. Blocks.
+def server_context(pair: Pair, clients: Collection[bytes] = ()) -> ssl.SSLContext:
+    """A context for a listener. Blocks.
+
+    With `clients` (DER) it asks for certificates, and lets in those, what they have issued, and whoever presents none.
+    Others end the handshake. Expired ones pass: who they are has been proved, and the answer can say what is wrong.
 
     Raises:
-        ssl.SSLError: OpenSSL refuses the pair or the anchors.
+        ssl.SSLError: OpenSSL refuses the pair.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load_pair(context, pair.certificate, pair.key, pair.passphrase)
-    if client_anchors is not None:
+    if clients:
         context.verify_mode = ssl.CERT_OPTIONAL
-        with _as_file(client_anchors) as path:
-            context.load_verify_locations(path)
+        context.verify_flags |= _NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
+        # A ticket brings back the client's certificate without its issuers, and a renegotiation another one.
+        context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+        context.num_tickets = 0
+        for each in clients:
+            # One by one: together they would hold the interpreter, and one bad would keep out all others.
+            with suppress(ssl.SSLError):
+                context.load_verify_locations(cadata=each)
     return context
+
+
+def is_loadable(certificate: bytes) -> bool:
+    """Whether OpenSSL can use a certificate (DER) to let clients in."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes, passphrase: bytes) -> None:

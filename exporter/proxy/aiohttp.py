@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from weakref import WeakSet
 
 import aiohttp
@@ -17,8 +18,9 @@ from yarl import URL
 
 from exporter.certcheck.ports import Observer
 from exporter.proxy.aiohttp_failures import failure_of, is_malformed
-from exporter.proxy.core import Failure, Headers, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
-from exporter.target import in_url
+from exporter.proxy.core import Call, Failure, Fields, Responder, Upstream, UpstreamError, UpstreamRequest
+from exporter.proxy.headers import HOP_BY_HOP, lines, split, tokens, without_nominated
+from exporter.proxy.task_call import Response, TaskCall
 
 MOST_IN_FLIGHT = 1000
 """Requests one upstream carries at a time; one more is answered 503 `overloaded`."""
@@ -32,9 +34,13 @@ class AiohttpCore:
     def __init__(self, observer: Observer) -> None:
         self._observe = observer
         self._pools: dict[Upstream, _Pool] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     async def apply(self, upstreams: Collection[Upstream]) -> None:
         gone = [self._pools.pop(upstream) for upstream in self._pools.keys() - set(upstreams)]
+        if self._tasks is None:
+            # Entered here and left by `close()`: the calls' tasks are the core's, and it awaits them.
+            self._tasks = await asyncio.TaskGroup().__aenter__()
         for upstream in upstreams:
             if upstream not in self._pools:
                 self._pools[upstream] = _Pool(upstream)
@@ -43,20 +49,19 @@ class AiohttpCore:
 
     async def close(self) -> None:
         await self.apply(())
+        if self._tasks is not None:
+            await self._tasks.__aexit__(None, None, None)
+            self._tasks = None
 
-    @asynccontextmanager
-    async def forward(self, upstream: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
+    def call(self, upstream: Upstream, request: UpstreamRequest, responder: Responder) -> Call:
         if upstream.observation is not None:
             self._observe(upstream.observation)
         pool = self._pools.get(upstream)
-        if pool is None or pool.in_flight >= MOST_IN_FLIGHT:
+        if pool is None or self._tasks is None or pool.in_flight >= MOST_IN_FLIGHT:
             raise UpstreamError(Failure.OVERLOADED)
-        pool.in_flight += 1
-        try:
-            async with pool.send(request) as response:
-                yield response
-        finally:
-            pool.in_flight -= 1
+        call = TaskCall(request, responder)
+        call.start(self._tasks, pool.send(request, call))
+        return call
 
 
 class _Pool:
@@ -89,47 +94,43 @@ class _Pool:
             await self._answered.wait()
 
     @asynccontextmanager
-    async def send(self, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        upload = None if request.body is None else _Upload(request.body, self._upstream.timeout_seconds)
-        response = await self._answer(request, upload)
-        self._responses.add(response)
+    async def send(self, request: UpstreamRequest, call: TaskCall) -> AsyncIterator[Response]:
+        self.in_flight += 1
+        upload = None if request.length == 0 else _Upload(call.content(), self._upstream.timeout_seconds)
         try:
-            yield _Response(response, upload)
+            response = await self._answer(request, upload)
+            self._responses.add(response)
+            try:
+                yield _Response(response)
+            finally:
+                self._responses.discard(response)
+                # A response that was read to its end has given its connection back; any other is cut off.
+                response.close()
         finally:
-            self._responses.discard(response)
-            # A response that was read to its end has given its connection back; any other is cut off.
-            response.close()
+            self.in_flight -= 1
 
     async def _answer(self, request: UpstreamRequest, upload: _Upload | None) -> aiohttp.ClientResponse:
         """Send, and wait for the header section."""
         target = self._upstream.target
-        url = URL(f"{target.scheme}://{in_url(target.host)}:{target.port}{request.target.decode()}", encoded=True)
+        # All of it is the path: of a query that is empty, the library would send nothing.
+        path = request.target.decode()
+        url = URL.build(scheme=target.scheme, host=target.host, port=target.port, path=path, encoded=True)
         # The library keeps of two names that differ in case alone the second only.
-        headers = CIMultiDict((name.lower().decode("latin-1"), _text(value)) for name, value in request.headers)
+        headers = CIMultiDict((name.lower().decode("latin-1"), _text(value)) for name, value in split(request.fields))
         try:
             async with self._in_time(upload):
                 session = self._session or await self._open()
                 body = None if upload is None else upload.parts()
-                response = await session.request(request.method, url, headers=headers, data=body, allow_redirects=False)
+                response = await session.request(
+                    _Method(request.method), url, headers=headers, data=body, allow_redirects=False
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            if upload is not None and upload.failed is not None:
-                raise upload.failed from None
             raise UpstreamError(Failure.CLOSED if self._closed else failure_of(exc)) from exc
-        if upload is not None:
-            upload.abandon = response.close
-        fault = self._fault(response, upload)
-        if fault is not None:
+        if self._closed or is_malformed(response):
             response.close()
-            raise fault
+            # Closed in the very moment in which it arrived.
+            raise UpstreamError(Failure.CLOSED if self._closed else Failure.BAD_RESPONSE)
         return response
-
-    def _fault(self, response: aiohttp.ClientResponse, upload: _Upload | None) -> Exception | None:
-        """Why a response is not to be passed on. The first two may happen in the very moment in which it arrives."""
-        if upload is not None and upload.failed is not None:
-            return upload.failed
-        if self._closed:
-            return UpstreamError(Failure.CLOSED)
-        return UpstreamError(Failure.BAD_RESPONSE) if is_malformed(response) else None
 
     @asynccontextmanager
     async def _in_time(self, upload: _Upload | None) -> AsyncIterator[None]:
@@ -158,11 +159,32 @@ class _Pool:
         return self._session
 
 
+class _Method(str):
+    """Not made upper case: RFC 9110 section 9.1 has methods as case-sensitive."""
+
+    __slots__ = ()
+
+    def upper(self) -> str:
+        return self
+
+
+class _Protocol(ResponseHandler):
+    """Ends content that is malformed: the library closes the connection, and lets whoever reads the content wait."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        content = self._payload
+        if self.exception() is not None and content is not None and not content.is_eof():
+            content.set_exception(aiohttp.ClientPayloadError())
+
+
 class _Connector(aiohttp.TCPConnector):
     """Knows its connections: all of them, to cut them off, and which request got one that had been used before."""
 
     def __init__(self, context: ssl.SSLContext | bool) -> None:  # noqa: FBT001
         super().__init__(limit=0, ssl=context, keepalive_timeout=60)
+        made: type[ResponseHandler] = _Protocol
+        self._factory = partial(made, loop=self._loop)
         self._connections: WeakSet[ResponseHandler] = WeakSet()
         self._on_used: WeakSet[aiohttp.ClientRequest] = WeakSet()
 
@@ -211,9 +233,6 @@ class _Upload:
     def __init__(self, body: AsyncIterator[bytes], seconds: float) -> None:
         self.deadline: asyncio.Timeout | None = None
         """For the response; None once it is there."""
-        self.failed: Exception | None = None
-        self.abandon: Callable[[], None] = lambda: None
-        """Gives up the response, if there is one."""
         self._body = body
         self._seconds = seconds
 
@@ -221,15 +240,10 @@ class _Upload:
         # The library sends the head with the first part; an upstream may want to answer before there is one.
         yield b""
         self._allow(None)
-        try:
-            async for part in self._body:
-                self._allow(self._seconds)
-                yield part
-                self._allow(None)
-        except Exception as exc:  # whatever it is, the library would hide it, and leave the connection open
-            self.failed = exc
-            self.abandon()
-            raise
+        async for part in self._body:
+            self._allow(self._seconds)
+            yield part
+            self._allow(None)
         self._allow(self._seconds)
 
     def _allow(self, seconds: float | None) -> None:
@@ -272,13 +286,13 @@ def _text(value: bytes) -> str:
 
 
 class _Response:
-    def __init__(self, response: aiohttp.ClientResponse, upload: _Upload | None) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._upload = upload
         # Gone from the response when its content is complete.
         self._protocol = response.connection.protocol if response.connection else None
         self.status = response.status
-        self.headers: Headers = list(response.raw_headers)
+        self.fields = _end_to_end(response.status, response.raw_headers)
+        self.length = response.content_length
 
     async def body(self) -> AsyncIterator[bytes]:
         try:
@@ -287,11 +301,17 @@ class _Response:
             if self._ended_by_error():
                 raise UpstreamError(Failure.CLOSED)
         except (aiohttp.ClientError, OSError) as exc:
-            if self._upload is not None and self._upload.failed is not None:
-                raise self._upload.failed from None
             raise UpstreamError(Failure.CLOSED) from exc
 
     def _ended_by_error(self) -> bool:
         """Whether content that lasts until the end was cut off: the library takes any end for a good one."""
         framed = "content-length" in self._response.headers or "transfer-encoding" in self._response.headers
         return not framed and self._protocol is not None and isinstance(self._protocol.exception(), OSError)
+
+
+def _end_to_end(status: int, received: Iterable[tuple[bytes, bytes]]) -> Fields:
+    fields = [(name, name.lower(), value) for name, value in received]
+    connection = tokens(value for _, lower, value in fields if lower == b"connection")
+    # RFC 9110 section 8.6: a 204 has no length.
+    dropped = HOP_BY_HOP | {b"content-length"} if status == 204 else HOP_BY_HOP
+    return without_nominated(lines((name, value) for name, lower, value in fields if lower not in dropped), connection)

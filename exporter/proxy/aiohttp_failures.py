@@ -8,21 +8,8 @@ import ssl
 import aiohttp
 
 from exporter.proxy.core import Failure
+from exporter.proxy.tls_failures import failure_of_connecting, failure_of_verification
 
-_CERTIFICATE_HAS_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
-# What a TLS peer says of our certificate, by OpenSSL's names for the alerts of RFC 8446 section 6.2.
-_REFUSALS = (
-    "BAD_CERTIFICATE",
-    "UNSUPPORTED_CERTIFICATE",
-    "CERTIFICATE_REVOKED",
-    "CERTIFICATE_EXPIRED",
-    "CERTIFICATE_UNKNOWN",
-    "CERTIFICATE_REQUIRED",
-    "UNKNOWN_CA",
-    "ACCESS_DENIED",
-    # An issuer of the right name, with another key.
-    "DECRYPT_ERROR",
-)
 # RFC 9110 section 5.5: CR, LF and NUL are invalid; other controls (but HTAB) no client is to be sent either.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -33,7 +20,7 @@ def is_malformed(response: aiohttp.ClientResponse) -> bool:
     A transfer coding but chunked would have to be decoded, for its name is not passed on (RFC 9112 section 7).
     """
     return (
-        not 200 <= response.status <= 599
+        not 200 <= response.status <= 999
         or response.headers.get("transfer-encoding", "chunked").lower() != "chunked"
         or any(_CONTROL.search(value) for _, value in response.raw_headers)
     )
@@ -44,13 +31,9 @@ def failure_of(exc: Exception) -> Failure:
     if isinstance(exc, TimeoutError):
         return Failure.TIMEOUT
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        return _server_certificate(exc.certificate_error)
+        return failure_of_verification(exc.certificate_error)
     if (error := _tls_error(exc)) is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return _server_certificate(error)
-        if any(word in (error.reason or "") for word in _REFUSALS):
-            return Failure.CERTIFICATE_REFUSED
-        return Failure.UNREACHABLE
+        return failure_of_connecting(error)
     if isinstance(exc, aiohttp.ClientConnectorError):
         return Failure.UNREACHABLE
     if isinstance(exc, aiohttp.ClientResponseError | ValueError):
@@ -65,8 +48,3 @@ def _tls_error(exc: BaseException | None) -> ssl.SSLError | None:
             return exc
         exc = getattr(exc, "os_error", None) or exc.__cause__
     return None
-
-
-def _server_certificate(error: Exception) -> Failure:
-    expired = getattr(error, "verify_code", None) == _CERTIFICATE_HAS_EXPIRED
-    return Failure.SERVER_CERTIFICATE_EXPIRED if expired else Failure.SERVER_CERTIFICATE_INVALID

@@ -1,24 +1,24 @@
 """The port of a proxy core, and the values that cross it.
 
 A core carries requests to upstreams and reports what its connections use. It knows nothing of routes, of expiry, or of
-ASGI. Cores are chosen by name from the entry-point group `certgauge.proxy_cores`; each must pass the conformance suite.
+the client. Cores are chosen by name from the entry-point group `certgauge.proxy_cores`; each must pass the conformance
+suite.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from exporter.certcheck.ports import Observer
 from exporter.certcheck.slot import Observation
 from exporter.target import Target
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
-"""Field lines in the order received; names as received, in any case."""
+Fields: TypeAlias = bytes
+"""Field lines as they stand in a message, each with its CRLF: order, case and bytes as received."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,36 +35,18 @@ class Upstream:
     """Of our own certificate, to be reported for every request that presents it; None: there is none to monitor."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """A request as it goes out: end-to-end fields only, with Host; the target is the path and query, bytes kept."""
 
     method: str
     target: bytes
-    headers: Headers
-    body: AsyncIterator[bytes] | None = None
-    """None: there is none. With a Content-Length field, exactly so many bytes; without, it is sent chunked.
-
-    What it raises comes out of the call as it is, and the request is left incomplete for the upstream to see.
-    """
-
-
-class UpstreamResponse(Protocol):
-    """A response whose header section has arrived."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Headers: ...
-
-    def body(self) -> AsyncIterator[bytes]:
-        """The content as it arrives, undecoded.
-
-        Raises:
-            UpstreamError: it ended early.
-        """
-        ...
+    fields: Fields
+    length: int | None = 0
+    """Of the content. None: unknown, it is sent chunked. A Content-Length field, if any, is among the fields."""
+    content: bytes = b""
+    """What has come of it together with the head; the rest is sent through the call."""
+    upgrade: bytes | None = None
+    """What the client would change to: the value of the Upgrade field (RFC 9110 section 7.8). No content then."""
 
 
 class Failure(StrEnum):
@@ -89,6 +71,74 @@ class UpstreamError(Exception):
         self.failure = failure
 
 
+class Responder(Protocol):
+    """Takes what an upstream answers to one call. None of its methods waits or raises.
+
+    The order is: `informed` any number of times, `began`, `received` any number of times, `ended`. Instead of any of
+    them, but after neither `ended` nor `Call.cancel()`, may come `failed`, the last one then. `switched` instead of
+    `began` makes the call a tunnel: what is received and sent from then on are bytes of the other protocol.
+    """
+
+    def informed(self, status: int, fields: Fields) -> None:
+        """An interim response, 100 to 199 but not 101 (RFC 9110 section 15.2)."""
+        ...
+
+    def began(self, status: int, fields: Fields, length: int | None, content: bytes = b"") -> None:
+        """The final response's header section: end-to-end fields.
+
+        `length` is that of the whole content, None: unknown; `content` is what has come of it together with the head.
+        """
+        ...
+
+    def switched(self, protocol: bytes, fields: Fields) -> None:
+        """101, with a protocol that the request had offered."""
+        ...
+
+    def received(self, data: bytes) -> None:
+        """A part of the content, as it came, undecoded; never empty."""
+        ...
+
+    def ended(self) -> None:
+        """The response is complete."""
+        ...
+
+    def failed(self, failure: Failure) -> None:
+        """There is no response, or no more of it."""
+        ...
+
+    def pause(self) -> None:
+        """The upstream does not take as much as there is: send no more of the content for now."""
+        ...
+
+    def resume(self) -> None:
+        """It does again."""
+        ...
+
+
+class Call(Protocol):
+    """One request on its way, as whoever has made it sees it. None of its methods waits or raises."""
+
+    def send(self, data: bytes) -> None:
+        """A part of the request's content (in a tunnel: bytes), never empty."""
+        ...
+
+    def end(self) -> None:
+        """The request's content (in a tunnel: the client's side) is complete. Not called where there is none."""
+        ...
+
+    def pause(self) -> None:
+        """The client does not take as much as there is: read no more of the response for now."""
+        ...
+
+    def resume(self) -> None:
+        """It does again."""
+        ...
+
+    def cancel(self) -> None:
+        """Give up: what has not been sent is not sent, and the responder hears no more. Idempotent."""
+        ...
+
+
 class ProxyCore(Protocol):
     """Carries requests to upstreams and reports the certificates its connections use."""
 
@@ -108,14 +158,14 @@ class ProxyCore(Protocol):
 class ForwardingCore(ProxyCore, Protocol):
     """A core that carries requests in this process."""
 
-    def forward(self, upstream: Upstream, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamResponse]:
-        """Send a request; enter for the response, leave to be done with it. Cancelling cancels the call.
+    def call(self, upstream: Upstream, request: UpstreamRequest, responder: Responder) -> Call:
+        """Send a request. Does not wait, and calls the responder only after it has returned.
 
         The upstream's observation is reported before anything is sent, so that a handshake which fails because our
         certificate has expired has been noticed too.
 
         Raises:
-            UpstreamError: on entering, before any response; or while the body is read.
+            UpstreamError: nothing is sent, for there are too many calls or the upstream is not served.
         """
         ...
 

@@ -1,13 +1,21 @@
-"""Which field lines pass through a proxy, and which it sets. Pure: lists in, lists out."""
+"""Which field lines pass through a proxy, and which it reads or sets itself. Pure.
+
+Fields are passed on as the bytes that they are: nothing that is not read is taken apart.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import TypeAlias
 
-from exporter.proxy.core import Headers
+from exporter.proxy.core import Fields
+
+Read: TypeAlias = dict[bytes, list[bytes]]
+"""The values of the fields that are read, by lower-case name."""
 
 # RFC 9110 section 7.6.1: fields that are about one connection, with those that older peers still send.
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -21,58 +29,72 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-# Never trusted from outside, never appended to: what is sent is what this proxy saw.
-_FORWARDING = frozenset({b"forwarded", b"x-real-ip"})
-_FORWARDING_PREFIX = b"x-forwarded-"
-# The listener has answered `Expect: 100-continue` itself.
-_REQUEST_ONLY = frozenset({b"host", b"expect"})
 # Without these a message has another length, or goes to another place: a Connection field cannot have them removed.
-_NEVER_NOMINATED = frozenset({b"content-length", b"host", b"cache-control"})
+_NEVER_NOMINATED = frozenset({b"content-length", b"host", b"cache-control", b"expect"})
+# What a Connection field names in almost every message, and what is removed anyway.
+_USUAL = HOP_BY_HOP | {b"close", b""}
+# Almost every Connection field there is.
+_KNOWN_OPTIONS = {
+    spelling: frozenset({spelling.lower()}) for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
+}
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+_LINE = re.compile(rb"([^:]+):[\t ]*([^\r]*)\r\n")
 
 
-def request_headers(received: Headers, *, host: bytes, client: str, scheme: str) -> Headers:
-    """The fields to send upstream: end-to-end ones as received, Host, and X-Forwarded-* as seen by us.
+def reader_of(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds the fields of these names; a name that ends in `*` stands for all that begin so."""
+    either = b"|".join(name.replace(b"*", rb"[^:\r]*") for name in sorted(names))
+    return re.compile(rb"\r\n((%b):[\t ]*([^\r]*))" % either, re.IGNORECASE)
 
-    `host` is what goes into Host; the received Host becomes X-Forwarded-Host. `client` is the peer's address.
+
+def divide(fields: Fields, reader: re.Pattern[bytes], kept: frozenset[bytes]) -> tuple[Read, Fields]:
+    """What is read of the fields; and all that is not read, or is among `kept`, as it is.
+
+    `fields` begins with the CRLF that is before the first one.
     """
-    dropped = _HOP_BY_HOP | _FORWARDING | _REQUEST_ONLY | _nominated(received)
-    kept = [
-        (name, value)
-        for name, value in received
-        if (lower := name.lower()) not in dropped and not lower.startswith(_FORWARDING_PREFIX)
-    ]
-    asked = next((value for name, value in received if name.lower() == b"host"), b"")
-    return [
-        (b"host", host),
-        *kept,
-        (b"x-forwarded-for", client.encode()),
-        (b"x-forwarded-proto", scheme.encode()),
-        *([(b"x-forwarded-host", asked)] if asked else []),
-    ]
+    read: Read = {}
+    for line, name, value in reader.findall(fields):
+        lower = name.lower()
+        if lower in read:
+            read[lower].append(value.rstrip(b"\t "))
+        else:
+            read[lower] = [value.rstrip(b"\t ")]
+        if lower not in kept:
+            fields = fields.replace(b"\r\n%b\r\n" % line, b"\r\n", 1)
+    return read, fields[2:]
 
 
-def response_headers(received: Headers) -> Headers:
-    """The end-to-end fields of a response, as received, names in lower case."""
-    dropped = _HOP_BY_HOP | _nominated(received)
-    return [(lower, value) for name, value in received if (lower := name.lower()) not in dropped]
+def connection_options(read: Read) -> frozenset[bytes]:
+    """What the Connection fields say (RFC 9110 section 7.6.1), in lower case."""
+    values = read.get(b"connection")
+    if values is None:
+        return _NO_OPTIONS
+    known = _KNOWN_OPTIONS.get(values[0]) if len(values) == 1 else None
+    return tokens(values) if known is None else known
 
 
-def has_body(headers: Headers) -> bool:
-    """Whether a request has content, by RFC 9112 section 6.3: one of the two fields says so."""
-    return any(
-        lower == b"transfer-encoding" or (lower == b"content-length" and value.strip() != b"0")
-        for lower, value in ((name.lower(), value) for name, value in headers)
-    )
+def tokens(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The elements of a field that is a list of tokens (RFC 9110 section 5.6.1), in lower case."""
+    return frozenset(token.strip(b" \t").lower() for value in values for token in value.split(b","))
 
 
-def value_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The first value of a field, by its lower-case name."""
-    return next((value for key, value in headers if key.lower() == name), None)
+def without_nominated(fields: Fields, connection: frozenset[bytes]) -> Fields:
+    """The fields less those that a Connection field names: they too are about one connection."""
+    if connection <= _USUAL:
+        return fields
+    return without(fields, connection - _USUAL - _NEVER_NOMINATED)
 
 
-def _nominated(headers: Headers) -> frozenset[bytes]:
-    """The fields that a Connection field names: they too are about one connection."""
-    values = [value for name, value in headers if name.lower() == b"connection"]
-    if not values:
-        return frozenset()
-    return frozenset(token.strip().lower() for value in values for token in value.split(b",")) - _NEVER_NOMINATED
+def without(fields: Fields, names: frozenset[bytes]) -> Fields:
+    """The fields less those of these lower-case names."""
+    return lines(field for field in split(fields) if field[0].lower() not in names) if names else fields
+
+
+def split(fields: Fields) -> list[tuple[bytes, bytes]]:
+    """Names and values, in order."""
+    return _LINE.findall(fields)
+
+
+def lines(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Names and values as they stand in a message."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])

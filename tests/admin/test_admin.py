@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from starlette.datastructures import QueryParams
 
+from exporter.admin.certs import page, parse
+from exporter.certcheck.certificate import Certificate, Reading
+from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.certcheck.inventory import entries_of
+from exporter.certcheck.slot import Observation, Role
 from tests.authority import DAY, Authority
+from tests.fakes import NOON
 from tests.served import WITH_CERTIFICATE, configuration, definition, plain_upstream, served, write
 
 PROBLEM = "application/problem+json"
@@ -106,6 +113,19 @@ async def test_certs_are_paged_without_a_gap_or_a_repeat(tmp_path: Path) -> None
             seen += [cert["api_id"] for cert in answer["certs"]]
             cursor = answer["next"]
         assert seen == ["old", "soon", "young"]
+
+
+def test_clients_that_expire_together_are_paged_like_others() -> None:
+    certificates = [Certificate(name, NOON, NOON + DAY, common_name=name) for name in "abc"]
+    observations = [Observation("orders", Role.CLIENT, (Reading(each),)) for each in certificates]
+    entries = [entry for each in observations for entry in entries_of(each, ExpiryPolicy())]
+    seen, cursor = [], ""
+    while cursor is not None:
+        answer = page(entries, parse(QueryParams({"limit": "1", "cursor": cursor})), NOON)
+        seen += [cert["cert_name"] for cert in answer["certs"]]
+        cursor = answer["next"]
+
+    assert seen == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

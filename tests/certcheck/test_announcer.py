@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 
 import pytest
 
-from exporter.certcheck.announcer import Announced, Announcer
+from exporter.certcheck.announcer import _MOST_ATTEMPTED, Announced, Announcer
 from exporter.certcheck.certificate import InvalidReason, Reading
 from exporter.certcheck.cooldown import MemoryCooldowns
 from exporter.certcheck.events import EventKind, ExpiryEvent
@@ -272,3 +273,16 @@ async def test_one_renewal_is_announced_for_all_the_slots_of_a_certificate() -> 
 
     assert stage.sink.kinds == ["CertificateExpired", "CertificateRenewed"]
     assert stage.announced == {}
+
+
+async def test_what_is_never_taken_is_not_remembered_for_ever() -> None:
+    stage = Stage()
+    stage.sink.failing = EventDeliveryError()
+    logging.disable()
+    try:
+        for number in range(_MOST_ATTEMPTED + 10):
+            await stage.announce(entries(fine(DAY, str(number))), State.EXPIRING)
+    finally:
+        logging.disable(logging.NOTSET)
+
+    assert len(stage.announcer._attempted) == _MOST_ATTEMPTED

@@ -3,17 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from exporter.certcheck.announcer import Announced, Announcer
-from exporter.certcheck.batcher import MOST_OBSERVED, ExpiryBatcher
+from exporter.certcheck.batcher import ExpiryBatcher
 from exporter.certcheck.certificate import InvalidReason, Reading
 from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Inventory, entries_of
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventDeliveryError, EventSink
+from exporter.certcheck.sightings import FORGOTTEN_AFTER, MOST_OBSERVED
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome, Tally
 from tests.certcheck import (
@@ -27,7 +28,7 @@ from tests.certcheck import (
     seen,
     unusable,
 )
-from tests.fakes import FailingCooldowns, FakeClock, RecordingSink
+from tests.fakes import NOON, FailingCooldowns, FakeClock, RecordingSink
 
 HOUR = timedelta(hours=1)
 TINY = timedelta(milliseconds=20)
@@ -429,10 +430,23 @@ async def test_chains_beyond_the_bound_are_dropped_and_counted() -> None:
         batcher.observe(presented(fine(), address=f"host-{number}"))
     assert (stage.observed(Outcome.ACCEPTED), stage.observed(Outcome.DROPPED)) == (MOST_OBSERVED, 5)
     await batcher.flush()
-    batcher.observe(presented(fine(), address="one-more"))
 
-    assert stage.observed(Outcome.DROPPED) == 6
     assert len(stage.inventory.entries()) == MOST_OBSERVED + 1
+
+
+async def test_what_was_seen_longest_ago_goes_for_what_is_new_and_is_counted() -> None:
+    stage = Stage()
+    batcher = stage.batcher(seen(fine()))
+    for number in range(MOST_OBSERVED):
+        batcher.observe(presented(fine(), address=f"host-{number}"))
+    await batcher.flush()
+    batcher.observe(presented(fine(), address="host-0"))
+    batcher.observe(presented(fine(), address="one-more"))
+    await batcher.flush()
+
+    assert stage.observed(Outcome.DROPPED) == 1
+    assert {"host-0", "host-1", "one-more"} & set(stage.served()) == {"host-0", "one-more"}
+    assert len(stage.inventory.entries()) == len(batcher.entries) == MOST_OBSERVED + 1
 
 
 async def test_at_the_bound_what_is_known_is_still_followed() -> None:
@@ -459,6 +473,120 @@ async def test_the_same_chain_seen_often_between_two_flushes_counts_once_for_the
 
     assert stage.observed(Outcome.DROPPED) == 0
     assert stage.served() == ["host", "another"]
+
+
+# What clients present.
+
+
+def client(*chain: Reading, at: datetime | None = None) -> Observation:
+    """A chain that a client presented; it has neither reference nor address."""
+    observation = seen(*chain, role=Role.CLIENT, ref=None)
+    observation.usage.last_observed_at = at
+    return observation
+
+
+def names(stage: Stage) -> list[tuple[str | None, int]]:
+    return sorted((entry.slot.cert_name or "", entry.slot.chain_index) for entry in stage.inventory.entries())
+
+
+async def test_every_client_has_a_slot_of_its_own_and_a_renewed_certificate_takes_it_over() -> None:
+    stage = Stage()
+    batcher = stage.batcher()
+    batcher.observe(client(fine(DAY, "a")))
+    batcher.observe(client(fine(DAY, "b")))
+    await batcher.flush()
+    batcher.observe(client(fine(364 * DAY, "a")))
+    await batcher.flush()
+
+    assert names(stage) == [("a", 0), ("b", 0)]
+    assert stage.sink.kinds == [SOON, SOON, RENEWED]
+    assert stage.sink.events[-1].payload()["cert_name"] == "a"
+
+
+async def test_clients_share_the_slot_of_their_issuer_and_neither_takes_it_along() -> None:
+    stage = Stage()
+    batcher, issuer = stage.batcher(policy=no_cooldowns()), fine(DAY, "issuer")
+    batcher.observe(client(fine(name="a"), issuer, at=NOON))
+    batcher.observe(client(fine(name="b"), issuer, at=NOON))
+    await batcher.flush()
+    assert names(stage) == [("a", 0), ("b", 0), ("issuer", 1)]
+    assert stage.sink.kinds == [SOON]
+
+    stage.clock.advance(FORGOTTEN_AFTER)
+    batcher.observe(client(fine(name="b"), issuer, at=stage.clock()))
+    await batcher.flush()
+    stage.clock.advance(DAY)
+    await batcher.flush()
+    assert names(stage) == [("b", 0), ("issuer", 1)]
+
+
+async def test_of_several_certificates_under_one_name_the_one_that_expires_first_is_shown() -> None:
+    stage = Stage()
+    batcher = stage.batcher()
+    for left in (200, 100, 300):
+        batcher.observe(client(fine(left * DAY, "pod")))
+    await batcher.flush()
+
+    assert [entry.cert_id for entry in stage.inventory.entries()] == [certificate(100 * DAY, name="pod").cert_id]
+
+
+@pytest.mark.parametrize(("away", "known"), [(FORGOTTEN_AFTER, 1), (FORGOTTEN_AFTER + MICROSECOND, 0)])
+async def test_a_client_that_stays_away_is_forgotten(away: timedelta, known: int) -> None:
+    stage = Stage()
+    batcher = stage.batcher()
+    batcher.observe(client(fine(name="a"), at=stage.clock()))
+    await batcher.flush()
+    stage.clock.advance(away)
+    await batcher.flush()
+
+    assert len(stage.inventory.entries()) == len(batcher.entries) == known
+    assert stage.observed(Outcome.DROPPED, Role.CLIENT) == 0
+
+
+async def test_an_upstream_that_is_not_used_is_not_forgotten() -> None:
+    stage = Stage()
+    batcher, upstream = stage.batcher(), presented(fine(name="upstream"))
+    upstream.usage.last_observed_at = stage.clock()
+    batcher.observe(upstream)
+    await batcher.flush()
+    stage.clock.advance(50 * DAY)
+    await batcher.flush()
+
+    assert len(stage.inventory.entries()) == 1
+
+
+async def test_a_client_that_comes_back_renewed_is_announced() -> None:
+    stage = Stage()
+    batcher = stage.batcher(policy=LONG_CHECK)
+    batcher.observe(client(fine(DAY, "a"), at=stage.clock()))
+    await batcher.flush()
+    stage.clock.advance(2 * FORGOTTEN_AFTER)
+    await batcher.flush()
+    batcher.observe(client(fine(364 * DAY, "a"), at=stage.clock()))
+    await batcher.flush()
+
+    assert (stage.sink.kinds[0], stage.sink.kinds[-1]) == (SOON, RENEWED)
+
+
+async def test_a_new_certificate_for_every_request_stays_within_bounds() -> None:
+    stage = Stage()
+    batcher = stage.batcher(policy=no_cooldowns())
+    regular = [client(fine(name=f"regular-{number}")) for number in range(10)]
+    for each in regular:
+        batcher.observe(each)
+    await batcher.flush()
+    for flush in range(3):
+        for number in range(2 * MOST_OBSERVED):
+            batcher.observe(client(fine(DAY, f"{flush}-{number}")))
+        # Those who come regularly are known, and stay, though they come last.
+        for each in regular:
+            batcher.observe(each)
+        await batcher.flush()
+
+    assert len(stage.inventory.entries()) == len(batcher.entries) == MOST_OBSERVED
+    assert {name for name, _ in names(stage)} >= {f"regular-{number}" for number in range(10)}
+    assert stage.observed(Outcome.DROPPED, Role.CLIENT) >= 3 * MOST_OBSERVED
+    assert len(stage.announced) <= 2 * MOST_OBSERVED
 
 
 # Running.

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
+from exporter.certcheck.cooldown import _MOST_RUNNING, FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.ports import CooldownKey, CooldownStore
 from exporter.certcheck.tally import ErrorReason, Tally
 from tests.certcheck import HangingCooldowns
@@ -65,6 +65,28 @@ async def test_cooldowns_that_have_ended_are_forgotten() -> None:
         clock.advance(HOUR / 10)
 
     assert len(store._running) <= 1024
+
+
+async def test_of_too_many_cooldowns_the_one_that_was_started_first_ends_early() -> None:
+    store = MemoryCooldowns(FakeClock())
+    keys = [KEY._replace(cert_id=str(number)) for number in range(_MOST_RUNNING + 1)]
+    for key in keys:
+        await store.try_start(key, HOUR)
+
+    assert len(store._running) == _MOST_RUNNING
+    assert not await store.try_start(keys[1], HOUR)
+    assert await store.try_start(keys[0], HOUR)
+
+
+async def test_a_cooldown_that_is_started_again_was_started_last() -> None:
+    clock = FakeClock()
+    store, other = MemoryCooldowns(clock), KEY._replace(cert_id="other")
+    await store.try_start(KEY, HOUR / 2)
+    await store.try_start(other, HOUR)
+    clock.advance(HOUR / 2)
+    await store.try_start(KEY, HOUR)
+
+    assert list(store._running) == [other, KEY]
 
 
 @pytest.mark.parametrize("store", [FailingCooldowns, HangingCooldowns])

@@ -44,6 +44,15 @@ def test_every_certificate_of_a_chain_has_its_slot() -> None:
     )
 
 
+def test_what_clients_present_is_told_apart_by_name() -> None:
+    observation = Observation("orders", Role.CLIENT, (fine(name="a"), fine(name="issuer")))
+
+    assert observation.slots() == tuple(
+        Slot("orders", Role.CLIENT, chain_index=index, cert_name=name) for index, name in enumerate(("a", "issuer"))
+    )
+    assert observation.first_slot == observation.slots()[0]
+
+
 def test_a_renewed_certificate_has_the_same_slot() -> None:
     before = Observation("orders", Role.UPSTREAM, (fine(DAY),), "orders-client")
     after = Observation("orders", Role.UPSTREAM, (fine(365 * DAY),), "orders-client")

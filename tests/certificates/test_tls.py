@@ -11,7 +11,7 @@ from exporter.certificates.tls import LazyContexts, Pair, client_context, load_p
 from tests.authority import DAY, Authority, Issued
 
 AUTHORITY, FOREIGN = Authority(), Authority("another CA")
-ANCHORS = AUTHORITY.root.pem
+ANCHORS, ROOT = AUTHORITY.root.pem, AUTHORITY.root.der
 ORDERS = AUTHORITY.issue("orders.internal")
 CLIENT, SECOND = AUTHORITY.issue("a client"), AUTHORITY.issue("a second client")
 STRANGER = FOREIGN.issue("orders.internal")
@@ -48,7 +48,7 @@ def handshake(
         return seen, served.result()
 
 
-@pytest.mark.parametrize("context", [client_context(None, ANCHORS), server_context(pair(ORDERS), ANCHORS)])
+@pytest.mark.parametrize("context", [client_context(None, ANCHORS), server_context(pair(ORDERS), [ROOT])])
 def test_nothing_older_than_tls_1_2_is_spoken(context: ssl.SSLContext) -> None:
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
@@ -65,16 +65,23 @@ def test_upstreams_are_verified_by_their_sans(anchors: bytes | None) -> None:
 @pytest.mark.parametrize("issued", [CLIENT, SECOND, None])
 def test_the_certificate_that_is_given_is_the_one_presented(issued: Issued | None) -> None:
     client = client_context(pair(issued) if issued else None, ANCHORS)
-    seen, presented = handshake(client, server_context(pair(ORDERS), ANCHORS))
+    seen, presented = handshake(client, server_context(pair(ORDERS), [ROOT]))
 
     assert seen == ORDERS.der
     assert presented == (issued.der if issued else None)
 
 
-def test_a_listener_without_client_anchors_asks_for_no_certificate() -> None:
+def test_a_listener_that_has_no_clients_to_let_in_asks_for_no_certificate() -> None:
     _, presented = handshake(client_context(pair(CLIENT), ANCHORS), server_context(pair(ORDERS)))
 
     assert presented is None
+
+
+def test_a_listener_that_asks_gives_no_ticket_and_does_not_renegotiate() -> None:
+    context = server_context(pair(ORDERS), [ROOT])
+
+    assert context.num_tickets == 0
+    assert {ssl.OP_NO_TICKET, ssl.OP_NO_RENEGOTIATION} <= set(context.options)
 
 
 def test_a_listener_serves_the_whole_chain_of_its_file() -> None:
@@ -121,7 +128,7 @@ def test_the_systems_trust_store_does_not_know_a_private_authority() -> None:
 
 
 def test_a_client_of_another_issuer_is_refused() -> None:
-    client, server = client_context(pair(STRANGER), ANCHORS), server_context(pair(ORDERS), ANCHORS)
+    client, server = client_context(pair(STRANGER), ANCHORS), server_context(pair(ORDERS), [ROOT])
 
     with pytest.raises((ssl.SSLError, OSError)):
         handshake(client, server)
@@ -168,7 +175,7 @@ def test_contexts_are_shared_by_those_who_have_the_same_identity() -> None:
 
 
 def test_contexts_that_are_not_shared_present_their_own_certificate() -> None:
-    contexts, server = LazyContexts(), server_context(pair(ORDERS), ANCHORS)
+    contexts, server = LazyContexts(), server_context(pair(ORDERS), [ROOT])
     makers = [contexts.client(pair(issued), ANCHORS, (issued.der, ANCHORS)) for issued in (CLIENT, SECOND)]
 
     for _ in range(3):

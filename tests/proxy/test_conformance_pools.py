@@ -14,7 +14,7 @@ from exporter.certcheck.certificate import read_certificate
 from exporter.certcheck.slot import Observation, Role
 from exporter.proxy.core import CoreFactory, Failure, UpstreamError
 from tests.authority import Authority
-from tests.proxy.conformance import Caller, parts, request
+from tests.proxy.conformance import Caller, parts
 from tests.proxy.upstreams import (
     HELLO,
     NO_CONTENT,
@@ -369,6 +369,6 @@ async def test_requests_to_a_core_that_is_closed_fail(core_factory: CoreFactory)
         await caller.core.close()
         await caller.core.close()
         with pytest.raises(UpstreamError):
-            async with caller.core.forward(to, request()):
+            async with caller.forward(to):
                 pass
         assert len(server.heads) == 1

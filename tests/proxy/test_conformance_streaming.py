@@ -9,7 +9,7 @@ import pytest
 
 from exporter.proxy.core import Failure, UpstreamError
 from tests.authority import Authority
-from tests.proxy.conformance import Caller, request
+from tests.proxy.conformance import Caller
 from tests.proxy.upstreams import CHUNKED, NO_CONTENT, Wire, client_tls, in_three_parts, saying, silent, upstream
 
 MEBIBYTE = b"x" * 2**20
@@ -60,7 +60,7 @@ async def test_a_part_of_a_response_is_delivered_before_the_next_is_sent(caller:
     taken = asyncio.Event()
     async with (
         upstream(in_three_parts(taken)) as server,
-        caller.core.forward(await caller.to(server.port), request()) as response,
+        caller.forward(await caller.to(server.port)) as response,
     ):
         received = []
         async for part in response.body():
@@ -88,7 +88,7 @@ async def test_a_response_may_begin_and_go_on_while_the_request_is_being_sent(ca
 
     async with upstream(script) as server:
         to = await caller.to(server.port)
-        async with caller.core.forward(to, request("POST", body=body())) as response:
+        async with caller.forward(to, "POST", body=body()) as response:
             async for part in response.body():
                 echoes.put_nowait(part)
         assert echoes.empty()
@@ -123,7 +123,7 @@ async def test_an_upstream_is_slowed_down_by_a_reader_that_stalls(caller: Caller
             sent += 1
         done.set()
 
-    async with upstream(script) as server, caller.core.forward(await caller.to(server.port), request()) as response:
+    async with upstream(script) as server, caller.forward(await caller.to(server.port)) as response:
         body = response.body()
         read = len(await anext(body))
         with pytest.raises(TimeoutError):
@@ -186,7 +186,7 @@ async def test_a_reset_within_the_body_is_an_error(caller: Caller, framing: byte
         await read.wait()
         wire.reset()
 
-    async with upstream(script) as server, caller.core.forward(await caller.to(server.port), request()) as answer:
+    async with upstream(script) as server, caller.forward(await caller.to(server.port)) as answer:
         body = answer.body()
         await anext(body)
         read.set()
@@ -258,6 +258,6 @@ async def test_leaving_before_the_body_has_been_read_closes_the_connection(calle
         await wire.rest()
 
     async with upstream(script) as server:
-        async with caller.core.forward(await caller.to(server.port), request()) as response:
+        async with caller.forward(await caller.to(server.port)) as response:
             assert response.status == 200
         await asyncio.wait_for(asyncio.gather(*server.tasks), 2)

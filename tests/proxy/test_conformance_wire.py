@@ -131,6 +131,7 @@ async def test_an_empty_part_does_not_end_a_chunked_body(caller: Caller) -> None
         (b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello"),
         (b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
         (b"HTTP/1.1 503 Later\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+        (b"HTTP/1.1 999 Denied\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
     ],

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -128,8 +128,9 @@ def answering(answer: bytes) -> Script:
     """Answers every request, whatever comes, as long as the connection lives. For requests without a body."""
 
     async def script(wire: Wire) -> None:
-        while await wire.head():
-            await wire.send(answer)
+        with suppress(OSError):
+            while await wire.head():
+                await wire.send(answer)
 
     return script
 
@@ -181,6 +182,43 @@ def in_three_parts(taken: asyncio.Event) -> Script:
     return script
 
 
+@dataclass
+class Keeping:
+    """Answers one request with these bytes, and keeps what still comes until the other end closes."""
+
+    answer: bytes = b""
+    rest: bytes = b""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, wire: Wire) -> None:
+        await wire.head()
+        await wire.send(self.answer)
+        self.rest = await wire.rest()
+        self.closed.set()
+
+
+def sized(content: bytes | int) -> bytes:
+    """A response with this content, or with so many bytes."""
+    content = bytes(content)
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+
+
+async def endless(wire: Wire) -> None:
+    """Sends for as long as the other end is there."""
+    await wire.head()
+    with suppress(OSError):
+        await wire.send(CHUNKED)
+        while True:
+            await wire.send(b"10000\r\n" + bytes(2**16) + b"\r\n")
+
+
+def unread(writer: asyncio.StreamWriter, *, again: bool = False) -> None:
+    """Do not look at what the other end sends; or do so again."""
+    # The same object reads and writes.
+    transport = cast("asyncio.Transport", writer.transport)
+    transport.resume_reading() if again else transport.pause_reading()
+
+
 async def silent(wire: Wire) -> None:
     """Reads, and never answers."""
     await wire.rest()
@@ -211,9 +249,10 @@ def server_tls(
     issued: Issued, clients: Authority | None = None, version: ssl.TLSVersion | None = None
 ) -> ssl.SSLContext:
     """A server's context; with `clients` it demands a certificate of that authority."""
-    context = server_context(Pair(issued.pem, issued.key_pem(), b""), clients.root.pem if clients else None)
+    context = server_context(Pair(issued.pem, issued.key_pem(), b""))
     if clients is not None:
         context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=clients.root.der)
     if version is not None:
         context.minimum_version = context.maximum_version = version
     return context

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from exporter.app import Running, running, utc_now
 from exporter.certcheck.ports import Clock
 from exporter.listener import bind, serving
-from exporter.proxy.aiohttp import AiohttpCore
+from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import Settings, read_settings
 from exporter.telemetry.environment import Otlp
 from tests.authority import DAY, Authority
@@ -82,9 +82,9 @@ class Site:
         config = self.write()
 
         def read() -> Settings:
-            return read_settings(config, {}, ["aiohttp"])
+            return read_settings(config, {}, ["httptools"])
 
-        async with running(read(), read, core=AiohttpCore, telemetry=telemetry or Otlp(), clock=clock) as serves:
+        async with running(read(), read, core=HttptoolsCore, telemetry=telemetry or Otlp(), clock=clock) as serves:
             yield serves
 
     @contextmanager

@@ -34,7 +34,8 @@ def site_of_every_kind(directory: Path) -> Site:
     site.certificate("broken", 80 * DAY)
     (directory / "broken.pem").write_text("no certificate")
     site.api("broken", upstream_certificates={"*": "broken"})
-    site.api("closed", client_certificates=["partners"])
+    site.certificate("partner", 80 * DAY)
+    site.api("closed", client_certificates=["partners", "partner"])
     return site
 
 

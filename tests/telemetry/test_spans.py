@@ -229,5 +229,5 @@ async def test_without_a_traces_exporter_the_fields_pass_untouched_and_no_line_o
         (name.decode(), value.decode()) for name, value in reached.headers[-1] if name.startswith(b"trace")
     ] == fields
     # The request was served under the profile, in this thread.
-    assert "exporter.proxy.endpoint" in called
+    assert "exporter.proxy.exchange" in called
     assert not [name for name in called if name.startswith(("opentelemetry", "exporter.telemetry"))]

@@ -1,18 +1,16 @@
-"""The endpoint on a real listener, driven through raw sockets, with raw upstreams behind it."""
+"""Requests on a real listener, driven through raw sockets, with raw upstreams behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterator
 
 import pytest
 
 from exporter.durations import ClientKey, ServerKey
-from exporter.proxy.core import Failure, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse
+from exporter.proxy.core import Call, Failure, Responder, Upstream, UpstreamError, UpstreamRequest
 from tests.authority import DAY, Authority
-from tests.fakes import EchoResponse
 from tests.proxy.front import api, front
 from tests.proxy.upstreams import (
     CHUNKED,
@@ -47,29 +45,30 @@ class FailingCore:
 
     async def close(self) -> None: ...
 
-    @asynccontextmanager
-    async def forward(self, upstream: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        raise UpstreamError(self._failure)
-        yield EchoResponse()
+    def call(self, upstream: Upstream, request: UpstreamRequest, responder: Responder) -> Call:
+        if self._failure is Failure.OVERLOADED:
+            raise UpstreamError(self._failure)
+        asyncio.get_running_loop().call_soon(responder.failed, self._failure)
+        return NoCall()
 
 
-class SlowToLeaveCore(FailingCore):
-    """A core that takes its time when a request is done with."""
+class NoCall:
+    def send(self, data: bytes) -> None: ...
 
-    @asynccontextmanager
-    async def forward(self, upstream: Upstream, request: UpstreamRequest) -> AsyncIterator[UpstreamResponse]:
-        yield EchoResponse()
-        for _ in range(10):
-            await asyncio.sleep(0)
+    def end(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 @pytest.fixture(autouse=True)
 def nothing_goes_wrong_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
-    records = [record for record in caplog.get_records("call") if record.name.startswith(("uvicorn", "asyncio"))]
-    # The server's word for a response that is cut off on purpose.
-    expected = "ASGI callable returned without completing response."
-    assert {record.message for record in records if record.levelno >= logging.ERROR} <= {expected}
+    expected = {"API answers 503: certificate unusable", "requests in flight were cut off"}
+    assert {record.message for record in caplog.get_records("call") if record.levelno >= logging.WARNING} <= expected
 
 
 # What goes out.
@@ -84,7 +83,7 @@ def nothing_goes_wrong_unseen(caplog: pytest.LogCaptureFixture) -> Iterator[None
         (True, "/v1/", b"/orders/%00%7E~", b"/v1/%00%7E~"),
         (False, "/", b"/orders/1", b"/orders/1"),
         (False, "/v1/", b"/orders/1?x", b"/v1/orders/1?x"),
-        (True, "/v1/", b"http://other.example/orders/1", b"/v1/1"),
+        (True, "/v1/", b"/orders/1?", b"/v1/1?"),
     ],
 )
 async def test_a_request_goes_to_the_targets_path(*, strip: bool, base: str, target: bytes, expected: bytes) -> None:
@@ -103,9 +102,9 @@ async def test_a_request_carries_the_fields_of_the_client_and_those_of_the_proxy
         assert server.heads == [
             b"GET / HTTP/1.1\r\n"
             b"host: 127.0.0.1:%d\r\n"
-            b"x-a: 1\r\n"
-            b"cookie: a=1\r\n"
-            b"cookie: b=2\r\n"
+            b"X-A: 1\r\n"
+            b"Cookie: a=1\r\n"
+            b"Cookie: b=2\r\n"
             b"x-forwarded-for: 127.0.0.1\r\n"
             b"x-forwarded-proto: http\r\n"
             b"x-forwarded-host: gateway.example\r\n"
@@ -143,7 +142,7 @@ async def test_a_body_is_passed_on(framing: bytes, sent: bytes, taken: bytes | N
     async def script(wire: Wire) -> None:
         head = await wire.head()
         if taken is not None:
-            assert b"\r\ncontent-length: 5\r\n" in head
+            assert b"\r\nContent-Length: 5\r\n" in head
             await wire.take(taken)
         else:
             received = await wire.reader.readuntil(b"\r\n0\r\n\r\n")
@@ -155,7 +154,7 @@ async def test_a_body_is_passed_on(framing: bytes, sent: bytes, taken: bytes | N
             b"POST /orders/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + framing + b"\r\n\r\n" + sent
         )
         assert b" 204 " in reply.raw
-        assert b"expect" not in server.heads[0].lower()
+        assert (b"expect" in server.heads[0].lower()) == (b"Expect" in framing)
 
 
 # What comes back.
@@ -178,14 +177,14 @@ async def test_a_response_is_passed_on(response: bytes, head: bytes, body: bytes
     async with upstream(saying(response)) as server, front(api(server.port)) as proxy:
         reply = await proxy.get(b"/orders/")
         assert (reply.status, reply.body) == (int(response.split()[1]), body)
-        assert head in reply.head
+        assert head in reply.head.lower()
 
 
 async def test_the_answer_to_head_keeps_its_length_and_has_no_body() -> None:
     async with upstream(answering(HELLO.removesuffix(b"hello"))) as server, front(api(server.port)) as proxy:
         reply = await proxy.get(b"/orders/", method=b"HEAD")
         assert (reply.status, reply.body) == (200, b"")
-        assert b"content-length: 5\r\n" in reply.head
+        assert b"Content-Length: 5\r\n" in reply.head
 
 
 async def test_fields_of_a_response_pass_but_those_of_the_connection() -> None:
@@ -195,7 +194,7 @@ async def test_fields_of_a_response_pass_but_those_of_the_connection() -> None:
         front(api(server.port)) as proxy,
     ):
         assert (await proxy.get(b"/orders/")).raw == (
-            b"HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\nconnection: close\r\n\r\n"
         )
 
 
@@ -351,7 +350,7 @@ async def test_a_tunnel_is_not_made() -> None:
 async def test_a_target_that_is_no_path_reaches_no_upstream(head: bytes) -> None:
     async with upstream(answering(NO_CONTENT)) as server, front(api(server.port, listen_path=b"/")) as proxy:
         reply = await proxy.send(head + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (reply.status // 100, server.wires) == (4, [])
+        assert (reply.status, server.wires) == (501 if head.startswith(b"CONNECT") else 400, [])
 
 
 async def test_a_refused_request_whose_body_is_unread_ends_its_connection() -> None:
@@ -430,17 +429,10 @@ async def test_a_truncated_response_is_seen_as_truncated(response: bytes, rest: 
     assert (list(proxy.server), list(proxy.client)) == ([server_key(200, "upstream_closed")], [client_key])
 
 
-async def test_a_client_is_not_called_gone_when_its_response_is_complete() -> None:
-    async with front(api(), core=lambda _: SlowToLeaveCore(Failure.CLOSED)) as proxy:
-        assert (await proxy.get(b"/orders/")).status == 200
-    client_key = ClientKey("orders", "GET", "127.0.0.1", 1, 200, None)
-    assert (list(proxy.server), list(proxy.client)) == ([server_key(200)], [client_key])
-
-
 async def test_a_connection_carries_one_request_after_another() -> None:
     async def script(wire: Wire) -> None:
         while head := await wire.head():
-            if b"content-length: 3" in head:
+            if b"Content-Length: 3" in head:
                 await wire.take(b"abc")
             await wire.send(HELLO)
 
