@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,10 +13,12 @@ from timeit import timeit
 
 import uvloop
 
-from benchmarks.processes import BODY, Served, Site, api_id, certgauge, upstream
+from benchmarks.nginx import upstream
+from benchmarks.processes import BODY, Served, turned
+from benchmarks.site import Site, api_id, certgauge
 from benchmarks.tables import spread, table
 from exporter.app import running
-from exporter.proxy.aiohttp import AiohttpCore
+from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import read_settings
 from exporter.telemetry.environment import Otlp
 
@@ -56,7 +57,7 @@ def report(size: Size) -> str:
     """The section of the results."""
     with tempfile.TemporaryDirectory(prefix="certgauge-bench-") as name, ExitStack() as stack:
         site = Site(Path(name))
-        port = stack.enter_context(upstream(site))
+        port = stack.enter_context(upstream(site)).port
         rounds = [_round(site, port, size, number) for number in range(size.rounds)]
     rows = []
     for which in (OFF, AGAIN, ON):
@@ -75,7 +76,7 @@ def _round(site: Site, upstream_port: int, size: Size, number: int) -> dict[str,
     """CPU seconds per request of each of the three."""
     with ExitStack() as stack:
         targets: dict[str, Target] = {}
-        for which in _turned([OFF, ON, AGAIN], number):
+        for which in turned([OFF, ON, AGAIN], number):
             configuration = site.configure(which, 1, upstream=upstream_port, monitored=which == ON)
             targets[which] = (stack.enter_context(certgauge(configuration)), configuration.proxy)
         for target in targets.values():
@@ -85,11 +86,6 @@ def _round(site: Site, upstream_port: int, size: Size, number: int) -> dict[str,
         for which in (*targets, *reversed(targets)) * size.turns:
             costs[which].append(_cost(targets[which], size.requests, size.connections))
         return {which: sum(each) / len(each) for which, each in costs.items()}
-
-
-def _turned(names: Sequence[str], by: int) -> list[str]:
-    by %= len(names)
-    return [*names[by:], *names[:by]]
 
 
 def _cost(target: Target, requests: int, connections: int) -> float:
@@ -103,8 +99,8 @@ def _cost(target: Target, requests: int, connections: int) -> float:
 async def _observing(calls: int) -> float:
     """Seconds of one report on the request path: all that monitoring adds there."""
     with tempfile.TemporaryDirectory(prefix="certgauge-bench-") as name:
-        read = partial(read_settings, Site(Path(name)).configure("observing", 1).file, {}, ["aiohttp"])
-        async with running(read(), read, core=AiohttpCore, telemetry=Otlp()) as serves:
+        read = partial(read_settings, Site(Path(name)).configure("observing", 1).file, {}, ["httptools"])
+        async with running(read(), read, core=HttptoolsCore, telemetry=Otlp()) as serves:
             observation = serves.gateway.apis[api_id(0)].plan.upstream.observation
             return timeit(lambda: serves.gateway.observe(observation), number=calls) / calls
 

@@ -16,7 +16,7 @@ import uvloop
 
 from exporter import logs
 from exporter.app import running
-from exporter.proxy.aiohttp import AiohttpCore
+from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import read_settings
 from exporter.telemetry.environment import Otlp
 
@@ -38,9 +38,9 @@ async def main(file: Path) -> None:
     """Serve until SIGTERM."""
     loop = asyncio.get_running_loop()
     ended, stop_probe = asyncio.Event(), asyncio.Event()
-    read = partial(read_settings, file, {}, ["aiohttp"])
+    read = partial(read_settings, file, {}, ["httptools"])
 
-    async with running(read(), read, core=AiohttpCore, telemetry=Otlp()), asyncio.TaskGroup() as tasks:
+    async with running(read(), read, core=HttptoolsCore, telemetry=Otlp()), asyncio.TaskGroup() as tasks:
 
         def start_probe() -> None:
             stop_probe.clear()

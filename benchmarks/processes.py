@@ -1,4 +1,4 @@
-"""What all benchmarks need: a configuration of any size, the processes that serve it, and what these cost."""
+"""What all benchmarks need: processes that serve, each on a CPU, and what they cost."""
 
 from __future__ import annotations
 
@@ -7,159 +7,72 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import psutil
 
 from exporter.listener import bind
-from tests.authority import Authority
 
 BODY = b"x" * 1024
-"""What the upstream answers, whatever it is asked."""
-
-CERTGAUGE = (sys.executable, "-m", "exporter", "run", "--config")
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+"""What an upstream answers, unless it has something of its own under the path."""
 
 _CPUS = sorted(os.sched_getaffinity(0))
 PINNED = shutil.which("taskset") is not None and len(_CPUS) > 1
-_MEASURED, _LOAD = _CPUS[-1], _CPUS[0]
+MEASURED, LOAD = _CPUS[-1], _CPUS[0]
+"""The CPU of what is measured, and that of all the rest."""
 
 _READY_WITHIN_SECONDS = 300
 _STOPPED_WITHIN_SECONDS = 60
 
-_NGINX_CONF = """\
-daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr error;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; client_body_temp_path {directory}/nginx; proxy_temp_path {directory}/nginx;
-  fastcgi_temp_path {directory}/nginx; uwsgi_temp_path {directory}/nginx; scgi_temp_path {directory}/nginx;
-  keepalive_requests 100000000; keepalive_timeout 600s;
-  server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate {directory}/server.pem; ssl_certificate_key {directory}/server.key;
-    ssl_client_certificate {directory}/ca.pem; ssl_verify_client on; ssl_protocols TLSv1.2 TLSv1.3;
-    location / {{ default_type text/plain; return 200 "{body}"; }}
-  }}
-}}
-"""
-_CERTGAUGE_YAML = """\
-proxy: {{listen: "127.0.0.1:{proxy}"}}
-admin: {{listen: "127.0.0.1:{admin}"}}
-certificate_expiry_monitor: {{enabled: {monitored}}}
-apis: ["apis/*.yaml"]
-certificates:
-  upstream-ca: {{cert_file: "{directory}/ca.pem"}}
-"""
-_CERTIFICATE_YAML = """\
-  {api_id}-client: {{cert_file: "{directory}/{api_id}.pem", key_file: "{directory}/{api_id}.key"}}
-"""
-_API_YAML = """\
-api_id: {api_id}
-listen_path: /{api_id}/
-target_url: https://127.0.0.1:{upstream}/
-upstream_certificates: {{"127.0.0.1": {api_id}-client}}
-upstream_ca: upstream-ca
-"""
-
-
-def api_id(number: int) -> str:
-    """Of the API with this number."""
-    return f"api-{number:05}"
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A file for `certgauge run`, and the ports it says."""
-
-    file: Path
-    proxy: int
-    admin: int
-
-
-class Site:
-    """A directory with a CA and what it issued: the upstream's certificate, and a client certificate for each API."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._authority = Authority("benchmark CA")
-        (directory / "ca.pem").write_bytes(self._authority.root.pem)
-        self._authority.issue("upstream", timedelta(days=90), "127.0.0.1").write(directory, "server")
-        self._issued = 0
-
-    def configure(self, name: str, apis: int, *, upstream: int = 1, monitored: bool = True) -> Configuration:
-        """Write a configuration of so many APIs, each with its own certificate, and free ports to serve it on."""
-        self._issue(apis)
-        proxy, admin = free_port(), free_port()
-        definitions = self.directory / name / "apis"
-        definitions.mkdir(parents=True, exist_ok=True)
-        enabled = "true" if monitored else "false"
-        parts = [_CERTGAUGE_YAML.format(proxy=proxy, admin=admin, monitored=enabled, directory=self.directory)]
-        for number in range(apis):
-            parts.append(_CERTIFICATE_YAML.format(api_id=api_id(number), directory=self.directory))
-            definition = _API_YAML.format(api_id=api_id(number), upstream=upstream)
-            (definitions / f"{api_id(number)}.yaml").write_text(definition)
-        file = self.directory / name / "certgauge.yaml"
-        file.write_text("".join(parts))
-        return Configuration(file, proxy, admin)
-
-    def _issue(self, apis: int) -> None:
-        for number in range(self._issued, apis):
-            self._authority.issue(api_id(number)).write(self.directory, api_id(number))
-        self._issued = max(self._issued, apis)
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A process that is ready."""
+    """A process that is ready. What it costs is told with its children's part."""
 
     process: subprocess.Popen[str]
     ready_after_seconds: float
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its threads so far."""
+        """User and system time of all threads so far."""
         # The clock that clock_getcpuclockid(3) gives: nanoseconds, where /proc counts in ticks of 10 ms.
-        return time.clock_gettime(~self.process.pid << 3 | 2)
+        return sum(time.clock_gettime(~each.pid << 3 | 2) for each in self._tree())
 
     def pss_bytes(self) -> int:
         """Resident memory, with what it shares divided among those who share it."""
-        return int(psutil.Process(self.process.pid).memory_full_info().pss)
+        return sum(int(each.memory_full_info().pss) for each in self._tree())
+
+    def peak_rss_bytes(self) -> int:
+        """The most resident memory since the start, as the kernel noticed it; what is shared counts for each."""
+        return sum(_peak_rss_bytes(each.pid) for each in self._tree())
+
+    def _tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
 
 
-@contextmanager
-def certgauge(configuration: Configuration, command: Sequence[str] = CERTGAUGE) -> Iterator[Served]:
-    """Serve a configuration, on a CPU of its own; stops it at the end."""
-
-    def ready() -> bool:
-        return get(configuration.admin, "/ready")[0] == 200
-
-    with _running([*command, str(configuration.file)], _MEASURED, ready, configuration.file.with_suffix(".log")) as it:
-        yield it
-
-
-@contextmanager
-def upstream(site: Site) -> Iterator[int]:
-    """An HTTPS server that demands a client certificate of the site's CA: nginx, else a small one of ours. Its port."""
-    port = free_port()
-    command: tuple[str, ...] = (sys.executable, "-m", "benchmarks.upstream", str(site.directory), str(port))
-    if NGINX is not None:
-        conf = site.directory / "nginx.conf"
-        conf.write_text(_NGINX_CONF.format(directory=site.directory, port=port, body=BODY.decode()))
-        command = (NGINX, "-p", str(site.directory), "-e", "stderr", "-c", str(conf))
-    with _running(command, _LOAD, lambda: _listens(port), site.directory / "upstream.log"):
-        yield port
+def _peak_rss_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
     """Status and body of a GET on a connection of its own; status 0 where nothing listens yet."""
+    return _ask(port, "GET", path, None)
+
+
+def post(port: int, path: str, body: bytes) -> tuple[int, bytes]:
+    """The same of a POST."""
+    return _ask(port, "POST", path, body)
+
+
+def _ask(port: int, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, body)
         response = connection.getresponse()
         return response.status, response.read()
     except ConnectionRefusedError:
@@ -177,10 +90,11 @@ def free_port() -> int:
 def pin_to_load_cpu() -> None:
     """Keep this process, and the upstreams it starts, away from the CPU of what is measured."""
     if PINNED:
-        os.sched_setaffinity(0, {_LOAD})
+        os.sched_setaffinity(0, {LOAD})
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Somebody does, on this port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except ConnectionRefusedError:
@@ -189,7 +103,8 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def _running(command: Sequence[str], cpu: int, is_ready: Callable[[], bool], log: Path) -> Iterator[Served]:
+def running(command: Sequence[str], cpu: int, is_ready: Callable[[], bool], log: Path) -> Iterator[Served]:
+    """Run a server on a CPU, from when it is ready; stops it at the end."""
     pin = ["taskset", "--cpu-list", str(cpu)] if PINNED else []
     # Nothing is exported, and strings hash alike: two processes differ only in what is compared.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
@@ -214,3 +129,9 @@ def _running(command: Sequence[str], cpu: int, is_ready: Callable[[], bool], log
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def turned(names: Sequence[str], by: int) -> list[str]:
+    """So that each has every place of the order in one round or another."""
+    by %= len(names)
+    return [*names[by:], *names[:by]]

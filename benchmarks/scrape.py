@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.processes import Served, Site, certgauge, get
+from benchmarks.processes import Served, get
+from benchmarks.site import Site, certgauge
 from benchmarks.tables import spread, table
 
 _PROBED = (sys.executable, "-m", "benchmarks.probed")

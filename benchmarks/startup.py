@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.processes import Site, api_id, certgauge, get, upstream
+from benchmarks.nginx import upstream
+from benchmarks.processes import get
+from benchmarks.site import Site, api_id, certgauge
 from benchmarks.tables import spread, table
 
 TITLE = "Start and memory"
@@ -53,7 +55,7 @@ def report(size: Size) -> str:
     measured = [Measured(apis) for apis in size.apis]
     with tempfile.TemporaryDirectory(prefix="certgauge-bench-") as name, ExitStack() as stack:
         site = Site(Path(name))
-        port = stack.enter_context(upstream(site))
+        port = stack.enter_context(upstream(site)).port
         for _ in range(size.rounds):
             for each in measured:
                 _start(site, port, each, size.settle_seconds)

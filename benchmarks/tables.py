@@ -10,15 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from benchmarks.processes import NGINX, PINNED
+from benchmarks.nginx import NGINX
+from benchmarks.processes import PINNED
 
 _LIBRARIES = ("aiohttp", "httptools", "starlette", "uvicorn", "uvloop")
 _HEADING = "\n## "
 _INTRODUCTION = """\
 # Results
 
-To get the numbers again: `scripts/bench`, or `scripts/bench NAME` for one of `monitoring`, `scrape`, `startup`, which
-replaces its section here. `scripts/bench --quick` only shows that they run. Nothing else should run on the machine.
+To get the numbers again: `scripts/bench`, or `scripts/bench NAME` for one of `monitoring`, `proxy`, `scrape`,
+`startup`, which replaces its section here. `scripts/bench --quick` only shows that they run. Nothing else should run on
+the machine.
 
 What is compared is measured in turn, in rounds of one run; a number is the median of its rounds, with the lowest and
 the highest behind it where they matter. Ratios and differences carry over to other machines; the rest does not.
