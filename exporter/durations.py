@@ -47,6 +47,14 @@ class Durations:
         self.server: dict[ServerKey, Histogram] = {}
         self.client: dict[ClientKey, Histogram] = {}
 
+    def of_server(self, key: ServerKey) -> Histogram:
+        """That of requests to the proxy; it is there from now on."""
+        return self.server.get(key) or self.server.setdefault(key, Histogram())
+
+    def of_client(self, key: ClientKey) -> Histogram:
+        """That of requests to upstreams; it is there from now on."""
+        return self.client.get(key) or self.client.setdefault(key, Histogram())
+
     def forget(self, api_ids: Collection[str]) -> None:
         """Drop the series of APIs that are gone."""
         self.server = {key: value for key, value in self.server.items() if key.api_id not in api_ids}

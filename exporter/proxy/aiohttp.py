@@ -21,6 +21,7 @@ from exporter.proxy.aiohttp_failures import failure_of, is_malformed
 from exporter.proxy.core import Call, Failure, Fields, Responder, Upstream, UpstreamError, UpstreamRequest
 from exporter.proxy.headers import HOP_BY_HOP, lines, split, tokens, without_nominated
 from exporter.proxy.task_call import Response, TaskCall
+from exporter.target import in_url
 
 MOST_IN_FLIGHT = 1000
 """Requests one upstream carries at a time; one more is answered 503 `overloaded`."""
@@ -114,7 +115,7 @@ class _Pool:
         target = self._upstream.target
         # All of it is the path: of a query that is empty, the library would send nothing.
         path = request.target.decode()
-        url = URL.build(scheme=target.scheme, host=target.host, port=target.port, path=path, encoded=True)
+        url = URL.build(scheme=target.scheme, host=in_url(target.host), port=target.port, path=path, encoded=True)
         # The library keeps of two names that differ in case alone the second only.
         headers = CIMultiDict((name.lower().decode("latin-1"), _text(value)) for name, value in split(request.fields))
         try:

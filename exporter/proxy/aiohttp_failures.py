@@ -6,24 +6,34 @@ import re
 import ssl
 
 import aiohttp
+from aiohttp import HttpVersion10, HttpVersion11
 
 from exporter.proxy.core import Failure
 from exporter.proxy.tls_failures import failure_of_connecting, failure_of_verification
 
 # RFC 9110 section 5.5: CR, LF and NUL are invalid; other controls (but HTAB) no client is to be sent either.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# RFC 9110 section 5.1.
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def is_malformed(response: aiohttp.ClientResponse) -> bool:
-    """What the library lets pass: a status that is none or was not asked for, and fields that cannot be passed on.
-
-    A transfer coding but chunked would have to be decoded, for its name is not passed on (RFC 9112 section 7).
-    """
+    """What the library lets pass: a status that is none or was not asked for, and fields that cannot be passed on."""
     return (
         not 200 <= response.status <= 999
-        or response.headers.get("transfer-encoding", "chunked").lower() != "chunked"
-        or any(_CONTROL.search(value) for _, value in response.raw_headers)
+        or (response.version not in {HttpVersion10, HttpVersion11})
+        or not _is_unambiguous(response)
+        or any(_CONTROL.search(value) or not _NAME.fullmatch(name) for name, value in response.raw_headers)
     )
+
+
+def _is_unambiguous(response: aiohttp.ClientResponse) -> bool:
+    """Whether there is at most one transfer coding, chunked, as HTTP/1.1 has it (RFC 9112 section 6.1).
+
+    Another one would have to be decoded, for its name is not passed on (section 7).
+    """
+    codings = response.headers.getall("transfer-encoding", [])
+    return not codings or (len(codings) == 1 and codings[0].lower() == "chunked" and response.version != HttpVersion10)
 
 
 def failure_of(exc: Exception) -> Failure:

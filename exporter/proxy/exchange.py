@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 from exporter.durations import ClientKey, Durations, Histogram, ServerKey, known_method
 from exporter.gateway import Api, Gateway
@@ -16,6 +16,7 @@ from exporter.proxy.core import Call, Failure, Fields, UpstreamError, UpstreamRe
 from exporter.proxy.errors import Refusal, refusal_of
 from exporter.proxy.front import Front, Limits
 from exporter.proxy.heads import RequestHead
+from exporter.proxy.outgoing import outgoing
 
 # Nothing was sent, so there is no call to measure.
 _NOT_CALLED = frozenset({Failure.CERTIFICATE_UNUSABLE.value, Failure.OVERLOADED.value})
@@ -69,7 +70,7 @@ class Proxy:
 
     def refused(self, front: Front, refusal: Refusal) -> None:
         key = ServerKey(None, None, "_OTHER", front.scheme, refusal.status, refusal.code)
-        _histogram(self.durations.server, key).record(0.0)
+        self.durations.of_server(key).record(0.0)
 
     def opened(self, front: Front) -> bool:
         self._connections.add(front)
@@ -208,7 +209,7 @@ class Exchange:
         return admission.refusal(self._proxy.clock())
 
     def _forward(self, api: Api, content: bytes) -> Refusal | None:
-        request = outgoing(self._head, content, api, self._front)
+        request = outgoing(self._head, content, api, self._front.forwarded)
         if self._trace is not None:
             request = self._trace.call(request, api)
         self._called_at = perf_counter()
@@ -246,13 +247,13 @@ class Exchange:
             self._trace.called(self._status, error)
         if not api.finished and error not in _NOT_CALLED:
             key = _client_key(api, known_method(self._head.method), self._status, error)
-            _histogram(self._proxy.durations.client, key).record(perf_counter() - self._called_at)
+            self._proxy.durations.of_client(key).record(perf_counter() - self._called_at)
 
     def _series(self, api: Api, key: tuple[str, str, int | None]) -> tuple[Histogram, Histogram]:
         method, scheme, status = key
         durations = self._proxy.durations
-        server = _histogram(durations.server, ServerKey(api.plan.api_id, api.route, method, scheme, status, None))
-        client = _histogram(durations.client, _client_key(api, method, status, None))
+        server = durations.of_server(ServerKey(api.plan.api_id, api.route, method, scheme, status, None))
+        client = durations.of_client(_client_key(api, method, status, None))
         api.durations[key] = server, client
         return server, client
 
@@ -270,37 +271,9 @@ class Exchange:
             self._status,
             error,
         )
-        _histogram(self._proxy.durations.server, key).record(perf_counter() - self._started_at)
-
-
-def outgoing(head: RequestHead, content: bytes, api: Api, front: Front) -> UpstreamRequest:
-    """The request as it goes to the API's upstream: with Host, and X-Forwarded-* as seen by us."""
-    plan = api.plan
-    target = outgoing_target(head.target, plan.listen_path if plan.strip_listen_path else b"", api.base)
-    host = head.host or api.authority if plan.preserve_host_header else api.authority
-    asked = b"x-forwarded-host: %b\r\n" % head.host if head.host else b""
-    fields = b"host: %b\r\n%b%b%b" % (host, head.fields, front.forwarded, asked)
-    return UpstreamRequest(head.method, target, fields, head.length, content, head.upgrade)
+        self._proxy.durations.of_server(key).record(perf_counter() - self._started_at)
 
 
 def _client_key(api: Api, method: str, status: int | None, error: str | None) -> ClientKey:
     target = api.plan.upstream.target
     return ClientKey(api.plan.api_id, method, target.host, target.port, status, error)
-
-
-def outgoing_target(target: bytes, listen_path: bytes, base: bytes) -> bytes:
-    """What to ask for: what follows the listen path (empty: all of it), query included, appended to `base`.
-
-    No byte of it is changed; one slash is put where the two meet, if neither brings one.
-    """
-    rest = target[len(listen_path) :]
-    if listen_path.endswith(b"/"):
-        return (base if base.endswith(b"/") else base + b"/") + rest
-    return base.removesuffix(b"/") + rest if rest.startswith(b"/") else base + rest
-
-
-def _histogram(series: dict[Any, Histogram], key: ServerKey | ClientKey) -> Histogram:
-    histogram = series.get(key)
-    if histogram is None:
-        histogram = series[key] = Histogram()
-    return histogram

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ from hypothesis import strategies as st
 
 from exporter.gateway import Api
 from exporter.proxy.core import Fields
-from exporter.proxy.exchange import outgoing, outgoing_target
 from exporter.proxy.headers import connection_options, divide, lines, reader_of, split, tokens, without
 from exporter.proxy.heads import HeadReader
 from exporter.proxy.httptools_response import ResponseReader
+from exporter.proxy.outgoing import outgoing, outgoing_target
 from tests.proxy.front import api
 
 CLIENT = b"x-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: https\r\n"
@@ -24,20 +23,12 @@ ASKED = b"Host: asked\r\n"
 SAID_OF_IT = CLIENT + b"x-forwarded-host: asked\r\n"
 
 
-@dataclass
-class Client:
-    """All that is asked of a client's connection."""
-
-    forwarded: bytes = CLIENT
-
-
 def sent(received: Fields, request_line: bytes = b"GET /orders/ HTTP/1.1") -> Fields:
     """What goes out for these fields."""
     found = HeadReader().read(b"%b\r\n%b\r\n" % (request_line, received))
     assert found is not None
     nobody: Any = None
-    client: Any = Client()
-    return outgoing(found[0], b"", Api(api(), nobody), client).fields
+    return outgoing(found[0], b"", Api(api(), nobody), CLIENT).fields
 
 
 def passed(received: Fields) -> Fields:
