@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 from enum import Enum
 
+from exporter.proxy.content import as_chunk
 from exporter.proxy.core import Fields
 from exporter.proxy.errors import Refusal, document
 from exporter.proxy.heads import RequestHead
@@ -49,6 +50,13 @@ def response_head(
     coding = b"transfer-encoding: chunked\r\n" if framing is Framing.CHUNKED else b""
     ends = _CLOSE if close or framing is Framing.CLOSE else b""
     return b"".join((_STATUS_LINES[status], fields, coding, ends, b"\r\n")), framing
+
+
+def framed(data: bytes, framing: Framing) -> bytes:
+    """A part of a response's content, as it is sent."""
+    if framing is Framing.CHUNKED:
+        return as_chunk(data)
+    return b"" if framing is Framing.NONE else data
 
 
 def interim_head(status: int, fields: Fields) -> bytes:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from exporter.certcheck.certificate import Certificate, Reading, read_certificate
 from exporter.certcheck.slot import Observation, Role
+from exporter.proxy.core import Fields
 from exporter.proxy.errors import Refusal
 
 Path: TypeAlias = tuple[Certificate, ...]
@@ -123,3 +124,25 @@ def unverified_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
 
 def _period(path: Path) -> tuple[datetime, datetime]:
     return max(each.not_before for each in path), min(each.not_after for each in path)
+
+
+class Client:
+    """Who is at the other end of a connection: what it presented is read, and judged by each API, once."""
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self.scheme = "https" if transport.get_extra_info("ssl_object") is not None else "http"
+        peer = transport.get_extra_info("peername") or ("unknown",)
+        self.forwarded: Fields = f"x-forwarded-for: {peer[0]}\r\nx-forwarded-proto: {self.scheme}\r\n".encode()
+        """What X-Forwarded-* says of it."""
+        self._transport = transport
+        self._presented: tuple[bytes, ...] | None = None
+        self._admissions: dict[str, tuple[ClientPolicy, Admission]] = {}
+
+    def admission(self, api_id: str, policy: ClientPolicy) -> Admission:
+        """What this generation of an API makes of it."""
+        if self._presented is None:
+            self._presented = presented(self._transport)
+        judged = self._admissions.get(api_id)
+        if judged is None or judged[0] is not policy:
+            judged = self._admissions[api_id] = policy, policy.judge(self._presented)
+        return judged[1]

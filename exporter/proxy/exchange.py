@@ -14,7 +14,8 @@ from exporter.gateway import Api, Gateway
 from exporter.proxy.clients import ClientPolicy
 from exporter.proxy.core import Call, Failure, Fields, UpstreamError, UpstreamRequest
 from exporter.proxy.errors import Refusal, refusal_of
-from exporter.proxy.front import Front, Limits
+from exporter.proxy.front import Front
+from exporter.proxy.handling import Limits
 from exporter.proxy.heads import RequestHead
 from exporter.proxy.outgoing import outgoing
 
@@ -69,7 +70,7 @@ class Proxy:
         return Exchange(self, front, head)
 
     def refused(self, front: Front, refusal: Refusal) -> None:
-        key = ServerKey(None, None, "_OTHER", front.scheme, refusal.status, refusal.code)
+        key = ServerKey(None, None, "_OTHER", front.client.scheme, refusal.status, refusal.code)
         self.durations.of_server(key).record(0.0)
 
     def opened(self, front: Front) -> bool:
@@ -125,7 +126,7 @@ class Exchange:
         api = self._api = proxy.gateway.match(head.path)
         if proxy.spans is not None:
             route = api.route if api else None
-            self._trace = proxy.spans.begin(head.method, head.path, self._front.scheme, head.fields, route)
+            self._trace = proxy.spans.begin(head.method, head.path, self._front.client.scheme, head.fields, route)
         if api is None:
             refusal: Refusal | None = Refusal.NO_SUCH_API
         elif (clients := api.plan.clients) is None:
@@ -185,7 +186,7 @@ class Exchange:
             self._call = None
             api.end()
             ended_at = perf_counter()
-            key = (known_method(self._head.method), self._front.scheme, self._status)
+            key = (known_method(self._head.method), self._front.client.scheme, self._status)
             server, client = api.durations.get(key) or self._series(api, key)
             server.record(ended_at - self._started_at)
             client.record(ended_at - self._called_at)
@@ -204,12 +205,12 @@ class Exchange:
     # Within.
 
     def _unadmitted(self, api: Api, clients: ClientPolicy) -> Refusal | None:
-        admission = self._front.admission(api.plan.api_id, clients)
+        admission = self._front.client.admission(api.plan.api_id, clients)
         self._proxy.gateway.observe_if_any(admission.observation)
         return admission.refusal(self._proxy.clock())
 
     def _forward(self, api: Api, content: bytes) -> Refusal | None:
-        request = outgoing(self._head, content, api, self._front.forwarded)
+        request = outgoing(self._head, content, api, self._front.client.forwarded)
         if self._trace is not None:
             request = self._trace.call(request, api)
         self._called_at = perf_counter()
@@ -267,7 +268,7 @@ class Exchange:
             api.plan.api_id if api else None,
             api.route if api else None,
             known_method(self._head.method),
-            self._front.scheme,
+            self._front.client.scheme,
             self._status,
             error,
         )

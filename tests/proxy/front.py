@@ -25,7 +25,7 @@ from exporter.proxy.clients import ClientPolicy
 from exporter.proxy.core import CoreFactory, Upstream
 from exporter.proxy.exchange import Proxy
 from exporter.proxy.front import Front as Connection
-from exporter.proxy.front import Limits
+from exporter.proxy.handling import Limits
 from exporter.proxy.httptools import HttptoolsCore
 from exporter.proxy.listening import listening
 from exporter.target import Target
@@ -157,15 +157,15 @@ class Front:
 
     async def holding_back(self) -> None:
         """Wait until no more is read from a client."""
-        await self._seen(lambda each: not each._reading)
+        await self._seen(lambda each: not each._link.is_reading)
 
     async def _seen(self, state: Callable[[Connection], bool]) -> None:
-        while not any(map(state, self.shared._connections)):
-            await asyncio.sleep(0)  # noqa: ASYNC110 (nobody is told of it)
+        while not any(map(state, self.shared._connections)):  # noqa: ASYNC110 (nobody is told of it)
+            await asyncio.sleep(0)
 
     def untaken(self) -> int:
         """How many bytes wait for clients to take them."""
-        return sum(each.transport.get_write_buffer_size() for each in self.shared._connections)
+        return sum(each._link.transport.get_write_buffer_size() for each in self.shared._connections)
 
     async def deserted(self) -> None:
         """Wait until no client's connection is left."""
