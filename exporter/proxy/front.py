@@ -239,7 +239,7 @@ class Front(asyncio.Protocol):
             exchange.hold()
 
     def _next(self) -> None:
-        if self._exchange is None and self._buffer and not self._lingers:
+        if self._exchange is None and self._buffer and not (self._lingers or self._closes):
             self._read_head(self._buffer)
 
     def _read_content(self, content: Sized | Chunked | UntilClose, data: bytes) -> None:

@@ -85,6 +85,8 @@ def test_an_exception_that_has_no_code_of_verification_is_no_expiry() -> None:
     assert failure_of_verification(Exception()) is Failure.SERVER_CERTIFICATE_INVALID
 
 
-@pytest.mark.parametrize("exc", [None, Exception("TLSV1_ALERT_UNKNOWN_CA"), OSError("UNKNOWN_CA")])
+@pytest.mark.parametrize(
+    "exc", [None, OSError("UNKNOWN_CA"), UnicodeDecodeError("utf-8", b"", 0, 0, "TLSV1_ALERT_UNKNOWN_CA")]
+)
 def test_only_tls_can_refuse_a_certificate(exc: Exception | None) -> None:
     assert not is_refusal(exc)
