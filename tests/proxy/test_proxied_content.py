@@ -8,7 +8,7 @@ import random
 import pytest
 
 from exporter.proxy.core import CoreFactory
-from tests.proxy.front import api, dechunked, front
+from tests.proxy.front import api, front
 from tests.proxy.upstreams import NO_CONTENT, Wire, answering, upstream
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")

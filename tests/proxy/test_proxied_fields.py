@@ -198,7 +198,7 @@ async def test_what_names_the_upstream_is_not_rewritten(core_factory: CoreFactor
     assert b"\r\n" + field + b"\r\n" in await came(core_factory, field)
 
 
-@pytest.mark.parametrize("status", [200, 206, 226, 299, 301, 304, 404, 418, 431, 451, 499, 500, 503, 599])
+@pytest.mark.parametrize("status", [200, 206, 226, 299, 301, 304, 404, 418, 431, 451, 499, 500, 503, 599, 600, 999])
 async def test_a_status_passes_whether_or_not_it_is_known(core_factory: CoreFactory, status: int) -> None:
     assert (await came(core_factory, b"X: y", b"%d Whatever" % status)).startswith(b"HTTP/1.1 %d " % status)
 
