@@ -98,6 +98,7 @@ class Front(asyncio.Protocol):
         self._closes = True
         if self._exchange is None and not self._lingers:
             # Clients that keep a connection for later do not look at it, and do not say goodbye in TLS.
+            self._lingers = True
             self._deadline.set(self._limits.linger)
             self._link.close()
 

@@ -61,8 +61,9 @@ class Connection(asyncio.BufferedProtocol):
         """Shared by all connections of a core: what is read into it is taken out before anything else happens."""
         self._alarm = Alarm(loop, self._late)
         self._caller: Caller | None = None
+        self._awaits_head = False
         self._reader: ResponseReader | None = None
-        """Of a head that has not come; None: it has."""
+        """Of a head that has come in part."""
         self._content: Sized | Chunked | UntilClose | None = None
         """What is still to come of the response."""
         self._sending = False
@@ -91,8 +92,8 @@ class Connection(asyncio.BufferedProtocol):
         if caller is None:
             # Nobody has asked: whatever it is, it must not be taken for the answer to the next request.
             self.transport.abort()
-        elif self._reader is not None:
-            self._read_head(self._reader, caller, data)
+        elif self._awaits_head:
+            self._read_head(caller, data)
         elif self._content is not None:
             self._read_content(self._content, caller, data)
 
@@ -105,20 +106,20 @@ class Connection(asyncio.BufferedProtocol):
         caller, self._caller = self._caller, None
         if caller is None:
             return
-        if self._reader is None and isinstance(self._content, UntilClose) and exc is None:
+        if not self._awaits_head and isinstance(self._content, UntilClose) and exc is None:
             caller.completed()
         elif not (self._used and not self._begun and caller.lost()):
             caller.failed(failure_while_open(exc))
 
     def pause_writing(self) -> None:
         if self._caller is not None:
-            if self._reader is not None:
+            if self._awaits_head:
                 self._alarm.set(self._timeout)
             self._caller.responder.pause()
 
     def resume_writing(self) -> None:
         if self._caller is not None:
-            if self._reader is not None and self._sending:
+            if self._awaits_head and self._sending:
                 # The next part is the client's to bring, which is not the upstream's fault.
                 self._alarm.clear()
             self._caller.responder.resume()
@@ -131,7 +132,7 @@ class Connection(asyncio.BufferedProtocol):
         self._used = self._begun
         self._begun = False
         self._caller = caller
-        self._reader = ResponseReader(request.method)
+        self._awaits_head = True
         self._sending = request.length != 0
         if not self._sending or any(name.lower() == b"expect" for name, _ in split(request.fields)):
             self._alarm.set(self._timeout)
@@ -151,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         self._sending = False
         if self._caller.request.length is None:
             self._write(LAST_CHUNK)
-        if self._reader is not None:
+        if self._awaits_head:
             self._alarm.set(self._timeout)
 
     def pause(self) -> None:
@@ -176,21 +177,24 @@ class Connection(asyncio.BufferedProtocol):
 
     # Within.
 
-    def _read_head(self, reader: ResponseReader, caller: Caller, data: bytes) -> None:
+    def _read_head(self, caller: Caller, data: bytes) -> None:
         self._begun = True
+        reader = self._reader or ResponseReader(caller.request.method)
         try:
             found = reader.feed(data)
         except BadResponseError:
             self._fail(Failure.BAD_RESPONSE)
             return
         if found is None:
+            self._reader = reader
             return
+        self._reader = None
         head, rest = found
         if head.status < 200:
             self._informed(head, rest, caller)
             return
         self._alarm.clear()
-        self._reader = None
+        self._awaits_head = False
         self._keep_alive = head.keep_alive
         if not head.has_content:
             caller.responder.began(head.status, head.fields, head.length)
@@ -219,9 +223,8 @@ class Connection(asyncio.BufferedProtocol):
         if head.status == _CONTINUE and self._sending:
             self._alarm.clear()
         caller.responder.informed(head.status, head.fields)
-        reader = self._reader = ResponseReader(caller.request.method)
         if rest:
-            self._read_head(reader, caller, rest)
+            self._read_head(caller, rest)
 
     def _switched(self, head: ResponseHead, rest: bytes, caller: Caller) -> None:
         """RFC 9110 section 7.8: to one of the protocols that were offered, and to no other."""
@@ -230,7 +233,7 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(Failure.BAD_RESPONSE)
             return
         self._alarm.clear()
-        self._reader = None
+        self._awaits_head = False
         self._content = UntilClose()
         self._tunnels = True
         caller.responder.switched(next(iter(head.protocols)), head.fields)
