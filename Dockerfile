@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements.lock ./
 # Without pip of its own: what is copied to the next stage cannot install anything.
 RUN python -m venv --without-pip /opt/certgauge \
-    && pip --python /opt/certgauge/bin/python install --require-hashes --requirement requirements.lock
+    && pip --python /opt/certgauge/bin/python install --require-hashes --no-deps --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 # The lock holds the build backend as well; it goes when its work is done, and what is left must still fit together.
