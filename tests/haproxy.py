@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.foreground import listening, require, stopped_when_left
 
 _CONFIGURATION = """
 global
@@ -29,38 +26,25 @@ backend upstream
 """
 
 
-def require_haproxy() -> str:
-    """Where HAProxy is; skips the test if it is nowhere."""
-    found = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if found is None:
-        pytest.skip("HAProxy is not installed (Debian: apt-get install haproxy)")
-    return found
-
-
 @contextmanager
 def haproxy(directory: Path, upstream: int) -> Iterator[int]:
     """Forward to this port of the loopback address, by the defaults for all the rest; its own port."""
     program = require_haproxy()
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(512)
-        port: int = listening.getsockname()[1]
-        parts = {"listening": listening.fileno(), "upstream": upstream}
+    with listening() as bound:
+        port: int = bound.getsockname()[1]
+        parts = {"listening": bound.fileno(), "upstream": upstream}
         (directory / "haproxy.cfg").write_text(_CONFIGURATION % parts)
         process = subprocess.Popen(
             [program, "-db", "-q", "-f", "haproxy.cfg"],
             cwd=directory,
-            pass_fds=[listening.fileno()],
+            pass_fds=[bound.fileno()],
             stderr=subprocess.PIPE,
             text=True,
         )
-    try:
+    with stopped_when_left(process):
         yield port
-    finally:
-        process.terminate()
-        try:
-            _, errors = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, errors = process.communicate()
-        print(errors)  # noqa: T201 (shown by pytest if the test fails)
+
+
+def require_haproxy() -> str:
+    """Where HAProxy is; skips the test if it is nowhere."""
+    return require("haproxy", "haproxy")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.foreground import listening, require, stopped_when_left
 
 _CONFIGURATION = """
 daemon off;
@@ -34,37 +32,24 @@ http {
 
 def require_nginx() -> str:
     """Where nginx is; skips the test if it is nowhere."""
-    found = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-    if found is None:
-        pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
-    return found
+    return require("nginx", "nginx-light")
 
 
 @contextmanager
 def nginx(directory: Path, server: str, *, tls: bool = True) -> Iterator[int]:
     """Serve with these directives of a `server` block, whose relative paths begin at `directory`; its port."""
     program = require_nginx()
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(512)
-        port: int = listening.getsockname()[1]
+    with listening() as bound:
+        port: int = bound.getsockname()[1]
         parts = {"port": port, "listen": " ssl" if tls else "", "server": server}
         (directory / "nginx.conf").write_text(_CONFIGURATION % parts)
         process = subprocess.Popen(
             [program, "-p", str(directory), "-c", "nginx.conf", "-e", "stderr"],
-            pass_fds=[listening.fileno()],
+            pass_fds=[bound.fileno()],
             # How nginx hands its sockets over to its successor.
-            env={**os.environ, "NGINX": f"{listening.fileno()};"},
+            env={**os.environ, "NGINX": f"{bound.fileno()};"},
             stderr=subprocess.PIPE,
             text=True,
         )
-    try:
+    with stopped_when_left(process):
         yield port
-    finally:
-        process.terminate()
-        try:
-            _, errors = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _, errors = process.communicate()
-        print(errors)  # noqa: T201 (shown by pytest if the test fails)

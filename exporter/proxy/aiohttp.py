@@ -6,17 +6,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
-from weakref import WeakSet
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
 from exporter.certcheck.ports import Observer
+from exporter.proxy.aiohttp_connector import Connector, session
 from exporter.proxy.aiohttp_failures import failure_of, is_malformed
 from exporter.proxy.core import Call, Failure, Fields, Responder, Upstream, UpstreamError, UpstreamRequest
 from exporter.proxy.headers import HOP_BY_HOP, lines, split, tokens, without_nominated
@@ -25,8 +21,6 @@ from exporter.target import in_url
 
 MOST_IN_FLIGHT = 1000
 """Requests one upstream carries at a time; one more is answered 503 `overloaded`."""
-
-_CHUNK = 64 * 1024
 
 
 class AiohttpCore:
@@ -87,7 +81,7 @@ class _Pool:
         for response in self._responses:
             response.close()
         if self._session is not None:
-            assert isinstance(self._session.connector, _Connector)
+            assert isinstance(self._session.connector, Connector)
             self._session.connector.abort()
             await self._session.close()
         if self._unanswered:
@@ -156,7 +150,7 @@ class _Pool:
                 # Closed in the very moment in which the context was made, too late to be cancelled.
                 if self._closed:
                     raise UpstreamError(Failure.CLOSED)
-                self._session = _session(context)
+                self._session = session(context)
         return self._session
 
 
@@ -167,65 +161,6 @@ class _Method(str):
 
     def upper(self) -> str:
         return self
-
-
-class _Protocol(ResponseHandler):
-    """Ends content that is malformed: the library closes the connection, and lets whoever reads the content wait."""
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        content = self._payload
-        if self.exception() is not None and content is not None and not content.is_eof():
-            content.set_exception(aiohttp.ClientPayloadError())
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Knows its connections: all of them, to cut them off, and which request got one that had been used before."""
-
-    def __init__(self, context: ssl.SSLContext | bool) -> None:  # noqa: FBT001
-        super().__init__(limit=0, ssl=context, keepalive_timeout=60)
-        made: type[ResponseHandler] = _Protocol
-        self._factory = partial(made, loop=self._loop)
-        self._connections: WeakSet[ResponseHandler] = WeakSet()
-        self._on_used: WeakSet[aiohttp.ClientRequest] = WeakSet()
-
-    def abort(self) -> None:
-        """End every connection now, whatever is still to be sent."""
-        for connection in self._connections:
-            connection.abort()
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (the library's signature)
-    ) -> Connection:
-        self._on_used.discard(req)
-        connection = await super().connect(req, traces, timeout)
-        if connection.protocol in self._connections:
-            self._on_used.add(req)
-        elif connection.protocol is not None:
-            self._connections.add(connection.protocol)
-        return connection
-
-    async def retry_if_stale(
-        self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Let the library repeat a request only if its connection may have been closed while it was idle.
-
-        It does so once, for idempotent methods whose body nobody has begun to read: RFC 9110 section 9.2.2.
-        """
-        try:
-            return await handler(req)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-            if isinstance(exc, aiohttp.ClientConnectorError) or (req in self._on_used and not _had_begun(exc)):
-                raise
-            raise aiohttp.ClientConnectionError from exc
-
-
-def _had_begun(exc: Exception) -> bool:
-    """Whether a part of the response had arrived."""
-    return isinstance(exc, aiohttp.ServerDisconnectedError) and not isinstance(exc.message, str)
 
 
 class _Upload:
@@ -260,22 +195,6 @@ async def _context(upstream: Upstream) -> ssl.SSLContext | bool:
         return await asyncio.to_thread(upstream.tls)
     except (OSError, ValueError) as exc:
         raise UpstreamError(Failure.CERTIFICATE_UNUSABLE) from exc
-
-
-def _session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:  # noqa: FBT001
-    connector = _Connector(context)
-    return aiohttp.ClientSession(
-        connector=connector,
-        middlewares=(connector.retry_if_stale,),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        read_bufsize=_CHUNK,
-        max_line_size=16 * 1024,
-        max_field_size=64 * 1024,
-    )
 
 
 def _text(value: bytes) -> str:
