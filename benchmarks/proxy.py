@@ -26,6 +26,8 @@ CPU time (user and system) per request of a proxy's whole process tree, in front
 certificate (TLS 1.3, AES-256-GCM). Each proxy has one worker, and a CPU of its own; `wrk`, with one thread, and the
 upstream share the other. All listen on plaintext HTTP, verify the upstream, keep their connections to it, and log no
 request; certgauge monitors. Those on aiohttp and on httpx, with uvicorn, are `benchmarks/peer_*.py`, on uvloop.
+*That core behind ASGI* is certgauge's default core behind uvicorn and a raw ASGI endpoint, which matches, checks and
+monitors nothing: what the ASGI layer would cost.
 
 {rounds} rounds of fresh processes, whose order turns. A load warms up for {warm_up_seconds:g} s, comes again for
 {lead_in_seconds:g} s and until no connection to the upstream is new, and stays for {seconds:g} s. In these CPU is
