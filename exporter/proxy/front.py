@@ -250,8 +250,8 @@ class Front(asyncio.Protocol):
         except ContentError:
             self._exchange.refuse(Refusal.BAD_REQUEST)
             return
-        for part in parts:
-            self._exchange.send(part)
+        if parts:
+            self._exchange.send(parts[0] if len(parts) == 1 else b"".join(parts))
         if content.complete:
             self._content = None
             self._deadline.clear()

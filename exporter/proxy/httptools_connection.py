@@ -179,20 +179,30 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_head(self, caller: Caller, data: bytes) -> None:
         self._begun = True
-        reader = self._reader or ResponseReader(caller.request.method)
-        try:
-            found = reader.feed(data)
-        except BadResponseError:
-            self._fail(Failure.BAD_RESPONSE)
-            return
-        if found is None:
-            self._reader = reader
-            return
-        self._reader = None
-        head, rest = found
-        if head.status < 200:
-            self._informed(head, rest, caller)
-            return
+        # A loop: as many interim responses as one likes may come in one piece.
+        while data:
+            reader = self._reader or ResponseReader(caller.request.method)
+            try:
+                found = reader.feed(data)
+            except BadResponseError:
+                self._fail(Failure.BAD_RESPONSE)
+                return
+            if found is None:
+                self._reader = reader
+                return
+            self._reader = None
+            head, data = found
+            if head.status >= 200:
+                self._begin(head, caller, data)
+                return
+            if head.status == _SWITCHING:
+                self._switched(head, data, caller)
+                return
+            if head.status == _CONTINUE and self._sending:
+                self._alarm.clear()
+            caller.responder.informed(head.status, head.fields)
+
+    def _begin(self, head: ResponseHead, caller: Caller, rest: bytes) -> None:
         self._alarm.clear()
         self._awaits_head = False
         self._keep_alive = head.keep_alive
@@ -216,16 +226,6 @@ class Connection(asyncio.BufferedProtocol):
         if content.complete:
             self._completed(caller, rest)
 
-    def _informed(self, head: ResponseHead, rest: bytes, caller: Caller) -> None:
-        if head.status == _SWITCHING:
-            self._switched(head, rest, caller)
-            return
-        if head.status == _CONTINUE and self._sending:
-            self._alarm.clear()
-        caller.responder.informed(head.status, head.fields)
-        if rest:
-            self._read_head(caller, rest)
-
     def _switched(self, head: ResponseHead, rest: bytes, caller: Caller) -> None:
         """RFC 9110 section 7.8: to one of the protocols that were offered, and to no other."""
         offered = caller.request.upgrade
@@ -246,8 +246,9 @@ class Connection(asyncio.BufferedProtocol):
         except ContentError:
             self._fail(Failure.BAD_RESPONSE)
             return
-        for part in parts:
-            caller.responder.received(part)
+        if parts:
+            # Together: a thousand small chunks must not be a thousand system calls.
+            caller.responder.received(parts[0] if len(parts) == 1 else b"".join(parts))
         if content.complete:
             self._completed(caller, rest)
 

@@ -159,6 +159,12 @@ async def test_informational_responses_are_skipped(caller: Caller) -> None:
         assert len(server.wires) == 1
 
 
+async def test_thousands_of_informational_responses_at_once_are_skipped(caller: Caller) -> None:
+    async with upstream(saying(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5000 + HELLO)) as server:
+        answer = await caller.ask(await caller.to(server.port))
+        assert (answer.status, answer.body) == (200, b"hello")
+
+
 async def test_fields_of_a_response_keep_order_and_duplicates_and_bytes(caller: Caller) -> None:
     fields = b"Set-Cookie: a=1\r\nX-B: \xc3\xab\xe9\r\nSet-Cookie: a=2; Path=/\r\nx-empty:\r\nContent-Length: 0\r\n"
     async with upstream(saying(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")) as server:
