@@ -18,6 +18,15 @@ from exporter.certcheck.text import printable
 T = TypeVar("T")
 
 _MOST_SANS = 100
+_KEY_USAGES = {
+    "digital_signature": "digitalSignature",
+    "content_commitment": "nonRepudiation",
+    "key_encipherment": "keyEncipherment",
+    "data_encipherment": "dataEncipherment",
+    "key_agreement": "keyAgreement",
+    "key_cert_sign": "keyCertSign",
+    "crl_sign": "cRLSign",
+}
 
 
 class InvalidReason(StrEnum):
@@ -61,6 +70,10 @@ class Certificate:
     signature_algorithm: str | None = None
     is_ca: bool = False
     self_issued: bool = False
+    key_usages: tuple[str, ...] | None = None
+    """RFC 5280 section 4.2.1.3, in its words: `digitalSignature`, `keyCertSign`. None: any."""
+    extended_key_usages: tuple[str, ...] | None = None
+    """RFC 5280 section 4.2.1.12: dotted object identifiers. None: any."""
 
     @property
     def cert_name(self) -> str:
@@ -116,6 +129,8 @@ def _describe(parsed: x509.Certificate, der: bytes, not_before: datetime, not_af
         signature_algorithm=_optional(lambda: _signature_algorithm(parsed)),
         is_ca=bool(_optional(lambda: _is_ca(parsed))),
         self_issued=bool(_optional(lambda: parsed.subject == parsed.issuer)),
+        key_usages=_optional(lambda: _key_usages(parsed)),
+        extended_key_usages=_optional(lambda: _extended_key_usages(parsed)),
     )
 
 
@@ -140,6 +155,16 @@ def _sans(parsed: x509.Certificate) -> tuple[str, ...]:
 
 def _is_ca(parsed: x509.Certificate) -> bool:
     return parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def _key_usages(parsed: x509.Certificate) -> tuple[str, ...]:
+    usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
+    return tuple(name for attribute, name in _KEY_USAGES.items() if getattr(usage, attribute))
+
+
+def _extended_key_usages(parsed: x509.Certificate) -> tuple[str, ...]:
+    usages = parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return tuple(usage.dotted_string for usage in usages)
 
 
 def _key_type(parsed: x509.Certificate) -> str:
