@@ -7,26 +7,27 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
+from typing import NoReturn
 
-from exporter.certcheck.certificate import Reading
-from exporter.certcheck.events import rfc3339
-from exporter.certcheck.expiry import State, days_remaining, judge
+from exporter.certcheck.expiry import State, days_remaining
+from exporter.certcheck.inventory import Entry, entries_of
 from exporter.certcheck.ports import Clock
-from exporter.certcheck.slot import Observation, Role
+from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.text import rfc3339
 from exporter.gateway import Gateway
 from exporter.plan import ListenerPlan, MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import ConfigError, Problem
 from exporter.settings import Settings, UnreadSettingsError, read_definition, warnings
 from exporter.sight import Watched
-from exporter.transition import Changes, Serving, Transition, to_delete, to_put, to_reload, to_start
+from exporter.transition import Changes, Serving, Transition, to_delete, to_put, to_reload, to_rotate, to_start
 
 log = logging.getLogger(__name__)
 
 
 class PartlyRefusedError(ConfigError):
-    """A reload was applied, but for APIs whose new certificates cannot be used: their old generations stay."""
+    """A reload was applied, but for what has new certificates that cannot be used: the old ones stay."""
 
     def __init__(self, problems: Iterable[Problem], changes: Changes) -> None:
         super().__init__(problems)
@@ -83,7 +84,7 @@ class Catalog:
         """Read the configuration again and serve it.
 
         Raises:
-            ConfigError: it is wrong; nothing has changed.
+            ConfigError: it is wrong; nothing has changed, but for certificates that were replaced in their files.
             PartlyRefusedError: some certificates cannot be used; everything else has changed.
         """
         async with self._changing:
@@ -134,15 +135,34 @@ class Catalog:
         self.watched = last = Watched(last.files, last.globs, looked)
         try:
             settings = await asyncio.to_thread(self._read)
+            self.watched = last | settings.watched
+            transition = await asyncio.to_thread(to_reload, self._now, settings, self._planner)
         except UnreadSettingsError as exc:
             self.watched = last | exc.watched
-            raise
+            await self._rotate(exc)
+        except ConfigError as exc:
+            await self._rotate(exc)
         self.watched = settings.watched
-        transition = await asyncio.to_thread(to_reload, self._now, settings, self._planner)
-        await self._make(transition)
+        await self._renew(transition)
         if transition.refused:
             raise PartlyRefusedError(transition.refused, transition.changes)
         return transition
+
+    async def _rotate(self, exc: ConfigError) -> NoReturn:
+        """Follow the certificates of what is served all the same: they expire, whatever is wrong with a new document.
+
+        Raises:
+            ConfigError: what was wrong, and what is wrong with the certificates.
+        """
+        transition = await asyncio.to_thread(to_rotate, self._now, self._planner)
+        await self._renew(transition)
+        raise ConfigError([*exc.problems, *transition.refused]) from None
+
+    async def _renew(self, transition: Transition) -> None:
+        """Make a change that comes from files, and have what was not taken of them announced."""
+        await self._make(transition)
+        self._gateway.compare(transition.not_taken)
+        self._tally.errors[ErrorReason.CERTIFICATE_UNUSABLE] += len(transition.not_taken)
 
     async def _make(self, transition: Transition) -> asyncio.Task[None]:
         """Change what is served. Returns the task that finishes what no longer is."""
@@ -175,23 +195,23 @@ def _anchors(serving: Serving, now: datetime) -> list[tuple[int, dict[str, objec
     monitors = [serving.listeners.monitor, *(plan.monitor for plan in serving.plans.values())]
     lines: dict[tuple[Role, str], tuple[int, dict[str, object]]] = {}
     for monitor in monitors:
-        for observation, reading in _served_and_trusted(monitor):
-            if monitor is not None and (certificate := reading.certificate) is not None:
-                alarming = judge(reading, monitor.policy, now) in {State.EXPIRING, State.EXPIRED}
+        for entry in _served_and_trusted(monitor):
+            if (certificate := entry.reading.certificate) is not None:
+                alarming = entry.state(now) in {State.EXPIRING, State.EXPIRED}
                 level = logging.WARNING if alarming else logging.DEBUG
                 fields: dict[str, object] = {
-                    "cert_role": observation.role.value,
-                    "cert_ref": observation.cert_ref,
+                    "cert_role": entry.slot.role.value,
+                    "cert_ref": entry.slot.cert_ref,
                     "cert_name": certificate.cert_name,
                     "expires_at": rfc3339(certificate.not_after),
                     "days_remaining": days_remaining(certificate.not_after, now),
                 }
-                key = (observation.role, certificate.cert_id)
+                key = (entry.slot.role, certificate.cert_id)
                 lines[key] = max(lines.get(key, (0, fields)), (level, fields), key=lambda line: line[0])
     return list(lines.values())
 
 
-def _served_and_trusted(monitor: MonitorPlan | None) -> Iterator[tuple[Observation, Reading]]:
+def _served_and_trusted(monitor: MonitorPlan | None) -> Iterator[Entry]:
     for observation in monitor.observations if monitor else ():
-        if observation.role in {Role.SERVER, Role.CA}:
-            yield from ((observation, reading) for reading in observation.chain)
+        if monitor is not None and observation.role in {Role.SERVER, Role.CA}:
+            yield from entries_of(observation, monitor.policy)

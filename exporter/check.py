@@ -11,7 +11,7 @@ from exporter.admin.certs import row, soonest_first
 from exporter.certcheck.expiry import State
 from exporter.certcheck.inventory import entries_of
 from exporter.planning import Planner
-from exporter.problems import ConfigError, Problem
+from exporter.problems import Problem
 from exporter.settings import Settings, warnings
 
 _COLUMNS = ("state", "days_remaining", "expires_at", "api_id", "cert_role", "cert_ref", "cert_name", "detail")
@@ -44,10 +44,9 @@ def examine(settings: Settings, now: datetime) -> Report:
         defined.problem((), plan.unusable) for defined, plan in zip(settings.apis, plans, strict=True) if plan.unusable
     ]
     monitors = [plan.monitor for plan in plans]
-    try:
-        monitors.append(planner.listeners(settings).monitor)
-    except ConfigError as exc:
-        problems += exc.problems
+    listeners = planner.listeners(settings)
+    monitors.append(listeners.monitor)
+    problems += listeners.problems
     entries = [
         entry
         for monitor in monitors

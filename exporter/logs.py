@@ -52,6 +52,6 @@ def _is_of_the_process(record: logging.LogRecord) -> bool:
 
 def _value(value: object) -> str:
     if isinstance(value, tuple | list):
-        value = ",".join(map(str, value))
+        value = json.dumps(value) if any(isinstance(each, dict) for each in value) else ",".join(map(str, value))
     text = str(value)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.slot import Observation
+from exporter.problems import Problem
 from exporter.proxy.clients import ClientPolicy
 from exporter.proxy.core import Upstream
 
@@ -35,6 +36,8 @@ class ApiPlan:
     """None: monitoring is disabled for this API, or there is nothing to monitor."""
     unusable: str | None
     """Why its requests cannot be sent as configured, for a person; None: they can."""
+    unfit: Mapping[str, str]
+    """The references whose files cannot be used, with why, for a person: our own, anchors, and listed clients."""
     clients: ClientPolicy | None
     """Which clients are served; None: all."""
     fingerprint: object = field(repr=False)
@@ -56,6 +59,8 @@ class ListenerPlan:
     monitor: MonitorPlan | None
     fingerprint: object
     """Equal for two plans if nothing that they were made of has changed, clients aside. May hold secrets."""
+    problems: tuple[Problem, ...] = ()
+    """Why it cannot be served with; there are no contexts then."""
     make_proxy: Callable[[frozenset[bytes]], ssl.SSLContext] | None = field(default=None, repr=False)
     """Makes the proxy's context for clients that present these certificates (DER), or such as they issued. Blocks."""
     clients: frozenset[bytes] = field(default=frozenset(), repr=False)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from exporter.certcheck.slot import Observation, Role
+from exporter.certcheck.usage import Usage
 from exporter.certificates.allow_list import allow_list, role_of
 from exporter.certificates.files import Material, read_certificates, read_pair
 from exporter.certificates.tls import LazyContexts, Pair, server_context
 from exporter.config import ApiDefinition, Configuration
 from exporter.plan import ApiPlan, ListenerPlan, MonitorPlan
-from exporter.problems import ConfigError, Problem, dotted
+from exporter.problems import Problem, dotted
 from exporter.proxy.core import Upstream
 from exporter.settings import Settings
 
@@ -50,24 +51,18 @@ class Planner:
         return [self._api(settings.configuration, definition, files) for definition in definitions]
 
     def listeners(self, settings: Settings) -> ListenerPlan:
-        """The contexts of the listeners, for no API's clients as yet, and what there is to monitor of them.
-
-        Raises:
-            ConfigError: one of the files cannot be used; a listener cannot do without.
-        """
+        """The contexts of the listeners, for no API's clients as yet, and what there is to monitor of them."""
         proxy, admin = settings.configuration.proxy.tls, settings.configuration.admin.tls
         files = _Files(settings)
         servers = {tls.certificate: files.pair(tls.certificate) for tls in (proxy, admin) if tls is not None}
         client_ca = files.certificates(proxy.client_ca) if proxy and proxy.client_ca else None
         materials = [*servers.values(), *([client_ca] if client_ca else [])]
-        problems = [
+        # One certificate may serve a listener and be trusted by it.
+        problems = dict.fromkeys(
             Problem(str(settings.file), dotted(("certificates", each.ref)), each.problem.detail)
             for each in materials
             if each.problem is not None
-        ]
-        if problems:
-            # One certificate may serve a listener and be trusted by it.
-            raise ConfigError(dict.fromkeys(problems))
+        )
         monitor = settings.configuration.certificate_expiry_monitor
         observations = {ref: Observation(None, Role.SERVER, each.chain, ref) for ref, each in servers.items()}
         anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref)] if client_ca else []
@@ -78,13 +73,14 @@ class Planner:
             return server_context(_pair(servers[proxy.certificate]), trusted | clients)
 
         return ListenerPlan(
-            make_proxy(frozenset()) if proxy else None,
-            server_context(_pair(servers[admin.certificate])) if admin else None,
+            make_proxy(frozenset()) if proxy and not problems else None,
+            server_context(_pair(servers[admin.certificate])) if admin and not problems else None,
             observations[proxy.certificate] if proxy and monitor.enabled else None,
             observations[admin.certificate] if admin and monitor.enabled else None,
             MonitorPlan(monitor.policy(), (*observations.values(), *anchors)) if monitor.enabled else None,
             (monitor, proxy, admin, _digests(materials)),
-            make_proxy if proxy else None,
+            (*problems,),
+            make_proxy if proxy and not problems else None,
         )
 
     def _api(self, configuration: Configuration, api: ApiDefinition, files: _Files) -> ApiPlan:
@@ -95,9 +91,11 @@ class Planner:
         clients = [files.certificates(reference) for reference in dict.fromkeys(api.client_certificates)]
         monitor = configuration.certificate_expiry_monitor.with_overrides(api.certificate_expiry_monitor)
         listed = [(each, Observation(api.api_id, role_of(each), each.chain, each.ref)) for each in clients]
+        usage = Usage()
+        place = (target.host, target.port)
         observations = [
-            *([Observation(api.api_id, Role.UPSTREAM, own.chain, own.ref, target.host, target.port)] if own else []),
-            *([Observation(api.api_id, Role.CA, trust.chain, trust.ref)] if trust else []),
+            *([Observation(api.api_id, Role.UPSTREAM, own.chain, own.ref, *place, usage=usage)] if own else []),
+            *([Observation(api.api_id, Role.CA, trust.chain, trust.ref, usage=usage)] if trust else []),
             *(observation for _, observation in listed),
         ]
         unusable = next((each for each in (own, trust) if each is not None and each.problem is not None), None)
@@ -107,6 +105,9 @@ class Planner:
             self._context(own, trust) if target.scheme == "https" and not unusable else None,
             configuration.proxy.upstream_timeout_seconds,
             observations[0] if own and monitor.enabled else None,
+            own.chain[0].certificate if own else None,
+            target.scheme == "https" and monitor.enabled,
+            usage,
         )
         used = [each for each in (own, trust, *clients) if each is not None]
         return ApiPlan(
@@ -117,6 +118,7 @@ class Planner:
             upstream,
             MonitorPlan(monitor.policy(), tuple(observations)) if monitor.enabled else None,
             _why(unusable) if unusable else None,
+            {each.ref: _why(each) for each in used if each.problem is not None},
             allow_list(api.api_id, listed, observes=monitor.enabled) if listed else None,
             (api, monitor, own_ref, configuration.proxy.upstream_timeout_seconds, _digests(used)),
             api.shown(),

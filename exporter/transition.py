@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from exporter.plan import ApiPlan, ListenerPlan
+from exporter.certcheck.slot import Observation
+from exporter.plan import ApiPlan, ListenerPlan, MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import ConfigError, Problem
 from exporter.settings import Defined, Settings, definition_problems
@@ -41,7 +42,9 @@ class Transition:
     unload: frozenset[str] = frozenset()
     changes: Changes = field(default_factory=Changes)
     refused: tuple[Problem, ...] = ()
-    """Of APIs whose new certificates cannot be used: their old generations stay."""
+    """Of whatever has new certificates that cannot be used: the old ones stay."""
+    not_taken: Mapping[str | None, tuple[Observation, ...]] = field(default_factory=dict)
+    """What the files of those hold, by `api_id`; None: the listeners."""
 
 
 def to_start(settings: Settings, planner: Planner) -> Transition:
@@ -51,6 +54,8 @@ def to_start(settings: Settings, planner: Planner) -> Transition:
         ConfigError: a listener's certificate cannot be used.
     """
     listeners = planner.listeners(settings)
+    if listeners.problems:
+        raise ConfigError(listeners.problems)
     plans = _plans(planner, settings, settings.apis)
     serving = Serving(settings, listeners.letting_in(_clients(plans)), _by_id(settings.apis), plans)
     return Transition(serving, tuple(plans.values()))
@@ -66,10 +71,23 @@ def to_reload(now: Serving, settings: Settings, planner: Planner) -> Transition:
     by_hand = now.by_hand - in_files.keys()
     defined = {**in_files, **{api_id: now.defined[api_id] for api_id in by_hand}}
     _check(settings, defined.values(), _needs_restart(now.settings, settings))
-    listeners = planner.listeners(settings)
+    return _to_serve(now, settings, defined, by_hand, planner)
+
+
+def to_rotate(now: Serving, planner: Planner) -> Transition:
+    """The same configuration, with its certificates as they are on disk now."""
+    return _to_serve(now, now.settings, dict(now.defined), now.by_hand, planner)
+
+
+def _to_serve(
+    now: Serving, settings: Settings, defined: dict[str, Defined], by_hand: frozenset[str], planner: Planner
+) -> Transition:
     plans = _plans(planner, settings, defined.values())
-    worse = {api_id for api_id, plan in plans.items() if _is_worse(plan, now.plans.get(api_id))}
-    refused = tuple(defined[api_id].problem((), plans[api_id].unusable or "") for api_id in sorted(worse))
+    worse = {api_id: why for api_id, plan in plans.items() if (why := _why_worse(plan, now.plans.get(api_id)))}
+    refused = tuple(defined[api_id].problem((), why) for api_id, why in sorted(worse.items()))
+    not_taken: dict[str | None, tuple[Observation, ...]] = {
+        api_id: _monitored(plans[api_id].monitor) for api_id in worse
+    }
     if worse:
         # Their old generations keep their listen paths: what is served together must fit together.
         defined |= {api_id: now.defined[api_id] for api_id in worse}
@@ -82,10 +100,14 @@ def to_reload(now: Serving, settings: Settings, planner: Planner) -> Transition:
         tuple(sorted(plan.api_id for plan in fresh if plan.api_id in now.plans)),
         tuple(sorted(now.plans.keys() - plans.keys())),
     )
-    if listeners.fingerprint == now.listeners.fingerprint:
+    listeners = planner.listeners(settings)
+    if listeners.problems:
+        refused += listeners.problems
+        not_taken[None] = _monitored(listeners.monitor)
+    if listeners.problems or listeners.fingerprint == now.listeners.fingerprint:
         listeners = now.listeners
     serving = Serving(settings, listeners.letting_in(_clients(plans | kept)), defined, plans | kept, by_hand)
-    return Transition(serving, tuple(fresh), frozenset(changes.removed), changes, refused)
+    return Transition(serving, tuple(fresh), frozenset(changes.removed), changes, refused, not_taken)
 
 
 def to_put(now: Serving, defined: Defined, planner: Planner) -> Transition:
@@ -142,9 +164,15 @@ def _differs(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
     return loaded is None or plan.fingerprint != loaded.fingerprint
 
 
-def _is_worse(plan: ApiPlan, loaded: ApiPlan | None) -> bool:
-    """Whether an API that works would stop working."""
-    return plan.unusable is not None and loaded is not None and loaded.unusable is None
+def _why_worse(plan: ApiPlan, loaded: ApiPlan | None) -> str | None:
+    """Why an API would do less than it does; None: it would not."""
+    if loaded is None:
+        return None
+    return next((why for reference, why in plan.unfit.items() if reference not in loaded.unfit), None)
+
+
+def _monitored(plan: MonitorPlan | None) -> tuple[Observation, ...]:
+    return plan.observations if plan else ()
 
 
 def _needs_restart(old: Settings, new: Settings) -> Iterable[Problem]:

@@ -62,6 +62,7 @@ def plan(
         ),
         monitor=MonitorPlan(policy, tuple(own)) if policy else None,
         unusable=unusable,
+        unfit={},
         clients=None,
         fingerprint=chain,
         definition={},

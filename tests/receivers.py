@@ -114,8 +114,15 @@ def attributes(pairs: Sequence[KeyValue]) -> Attributes:
 
 def plain(value: AnyValue) -> Any:
     """The Python value of an attribute; None for a null."""
-    kind = value.WhichOneof("value")
-    return getattr(value, kind) if kind else None
+    match value.WhichOneof("value"):
+        case None:
+            return None
+        case "array_value":
+            return [plain(each) for each in value.array_value.values]
+        case "kvlist_value":
+            return attributes(value.kvlist_value.values)
+        case kind:
+            return getattr(value, kind)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,14 @@ class Served:
         _, text = await self.get("/metrics")
         return [line for line in text.splitlines() if line.startswith(start)]
 
+    async def events(self, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many have been announced; their payloads."""
+        async with asyncio.timeout(15):
+            while len(self.sink.events) < count:
+                self.sink.arrived.clear()
+                await self.sink.arrived.wait()
+        return [event.payload() for event in self.sink.events]
+
     def write(self, name: str, document: Mapping[str, Any] | str) -> None:
         write(self.directory, name, document)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.certcheck.events import rfc3339
+from exporter.certcheck.text import rfc3339
 from exporter.cli import main
 from tests.authority import DAY, Authority
 from tests.served import configuration, definition, write

@@ -292,23 +292,36 @@ async def test_an_entry_that_cannot_be_read_is_announced_and_keeps_nobody_else_o
 ) -> None:
     async with partners(tmp_path) as site:
         (tmp_path / "anna.pem").write_bytes(content) if content else (tmp_path / "anna.pem").unlink()
-        await site.world.ask("POST", "/reload")
-        assert await site.ask("/orders/x", site.team.issue("member")) == OK
-        [row] = [row for row in await site.certs(api_id="orders") if row["cert_ref"] == "anna"]
+        api = definition("put", site.target, client_certificates=["anna", "team"])
+        await site.world.ask("PUT", "/apis/put", json=api)
+        assert await site.ask("/put/x", site.anna) == NOT_ALLOWED
+        assert await site.ask("/put/x", site.team.issue("member")) == OK
+        [row] = [row for row in await site.certs(api_id="put") if row["cert_ref"] == "anna"]
         assert row["state"] == "unreadable"
-        async with asyncio.timeout(15):
-            while not site.world.sink.events:
-                site.world.sink.arrived.clear()
-                await site.world.sink.arrived.wait()
-        assert site.world.sink.events[0].payload()["event"] == "CertificateInvalid"
+        assert (await site.world.events())[0]["event"] == "CertificateInvalid"
 
 
 async def test_an_api_whose_list_cannot_be_read_at_all_serves_nobody(tmp_path: Path) -> None:
     async with partners(tmp_path) as site:
         (tmp_path / "others.pem").write_text("nothing")
-        await site.world.ask("POST", "/reload")
-        assert await site.ask("/billing/x") == await site.ask("/billing/x", site.anna) == NOT_ALLOWED
+        await site.world.ask("PUT", "/apis/put", json=definition("put", site.target, client_certificates=["others"]))
+        assert await site.ask("/put/x") == await site.ask("/put/x", site.anna) == NOT_ALLOWED
         assert await site.ask("/orders/x", site.anna) == OK
+
+
+@pytest.mark.parametrize("content", [b"-----BEGIN CERTIFICATE-----", None])
+async def test_a_listed_file_that_is_broken_later_keeps_nobody_out_and_is_announced(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    async with partners(tmp_path) as site:
+        (tmp_path / "anna.pem").write_bytes(content) if content else (tmp_path / "anna.pem").unlink()
+        status, problem = await site.world.ask("POST", "/reload")
+        assert (status, len(problem["errors"])) == (422, 1)
+        assert await site.ask("/orders/x", site.anna) == OK
+        [row] = [row for row in await site.certs(api_id="orders") if row["cert_ref"] == "anna"]
+        assert (row["state"], row["file_in_use"]) == ("valid", False)
+        [event] = await site.world.events()
+        assert (event["event"], event["cert_ref"]) == ("CertificateInvalid", "anna")
 
 
 async def test_without_monitoring_clients_are_still_verified(tmp_path: Path) -> None:

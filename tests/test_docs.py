@@ -19,10 +19,12 @@ from pydantic.fields import FieldInfo
 from exporter.admin.openapi import document
 from exporter.app import utc_now
 from exporter.certcheck.certificate import InvalidReason, read_certificate
+from exporter.certcheck.chain import ChainPosition
 from exporter.certcheck.events import REASON_WORDS, ROLE_WORDS, EventKind, ExpiryEvent
 from exporter.certcheck.expiry import State
-from exporter.certcheck.slot import ChainPosition, Role, Slot
+from exporter.certcheck.slot import Role, Slot
 from exporter.certcheck.tally import ErrorReason, Outcome
+from exporter.certcheck.usage import User
 from exporter.check import examine
 from exporter.config import ApiDefinition, ApiMonitor, Configuration, Handler
 from exporter.proxy.errors import Refusal
@@ -182,7 +184,7 @@ def test_messages_have_the_words_of_the_documentation() -> None:
 def test_the_payload_of_the_documentation_has_the_fields_of_an_event() -> None:
     certificate = read_certificate(Authority().issue("orders-client").der).certificate
     slot = Slot("orders", Role.UPSTREAM, "orders-client", "orders.internal", 8443)
-    event = ExpiryEvent(EventKind.EXPIRING_SOON, "1", slot, NOON, certificate)
+    event = ExpiryEvent(EventKind.EXPIRING_SOON, "1", slot, NOON, certificate, used_by=(User("orders", NOON, 4711),))
     assert list(json.loads(blocks("docs/events.md", "json")[0])) == list(event.payload())
 
 

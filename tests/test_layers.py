@@ -66,7 +66,7 @@ LIBRARIES: dict[str, set[str]] = {
     "application": {"idna"},
     "config": {"pydantic", "pydantic_core", "yaml"},
     "certificates": {"OpenSSL", "cryptography"},
-    "proxy": {"aiohttp", "httptools", "multidict", "yarl"},
+    "proxy": {"aiohappyeyeballs", "aiohttp", "httptools", "multidict", "yarl"},
     "telemetry": {"grpc", "opentelemetry"},
     "sinks": {"opentelemetry"},
     "assembly": {"starlette", "uvicorn"},

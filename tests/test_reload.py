@@ -148,7 +148,8 @@ async def test_an_api_whose_new_certificate_is_unusable_keeps_its_old_generation
         assert status == 422
         assert [error["file"] for error in problem["errors"]] == [str(tmp_path / "api-orders.yaml")]
         assert "is not the key of" in problem["errors"][0]["message"]
-        assert (await world.get("/certs"))[1]["certs"] == [before]
+        assert before["file_in_use"] is True
+        assert (await world.get("/certs"))[1]["certs"] == [{**before, "file_in_use": False}]
         assert world.running.gateway.apis["orders"].plan.unusable is None
         assert (await world.get("/apis/billing"))[1]["strip_listen_path"] is False
 

@@ -11,13 +11,14 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from exporter.certcheck.certificate import Certificate
-from exporter.certcheck.events import rfc3339
-from exporter.certcheck.expiry import State, days_remaining, days_since_expiry, judge
+from exporter.certcheck.expiry import State, days_remaining, days_since_expiry
 from exporter.certcheck.inventory import Entry
 from exporter.certcheck.slot import Role
+from exporter.certcheck.text import rfc3339
+from exporter.certcheck.users import users_of
 
 _MOST_ROWS = 1000
-_KEY_LENGTH = 8
+_KEY_LENGTH = 9
 _FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
 
 
@@ -92,6 +93,7 @@ def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, A
         "days_remaining": days_remaining(certificate.not_after, now),
         "key_type": certificate.key_type,
         "signature_algorithm": certificate.signature_algorithm,
+        "used_by": [user.shown() for user in users_of(users, now)],
         "slots": [row(entry, now) for entry in users],
     }
 
@@ -106,8 +108,8 @@ def row(entry: Entry, now: datetime) -> dict[str, Any]:
         "cert_ref": slot.cert_ref,
         "cert_id": certificate and certificate.cert_id,
         "cert_name": certificate and certificate.cert_name,
-        "state": judge(reading, entry.policy, now).value,
-        "reason": reading.invalid and reading.invalid.value,
+        "state": entry.state(now).value,
+        "reason": entry.invalid and entry.invalid.value,
         "detail": reading.detail or None,
         "not_before": certificate and rfc3339(certificate.not_before),
         "expires_at": certificate and rfc3339(certificate.not_after),
@@ -118,9 +120,12 @@ def row(entry: Entry, now: datetime) -> dict[str, Any]:
         "sans": list(certificate.sans) if certificate else None,
         "server_address": slot.server_address,
         "server_port": slot.server_port,
+        "network_peer_address": slot.peer_address,
         "chain_position": entry.position and entry.position.value,
         "chain_index": slot.chain_index if entry.chain_length > 1 else None,
+        "file_in_use": entry.file_in_use,
         "last_observed_at": observed_at and rfc3339(observed_at),
+        "requests_last_hour": entry.requests(now),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -137,7 +142,7 @@ def _is_chosen(entry: Entry, query: Query, now: datetime) -> bool:
     return (
         query.api_id in (None, slot.api_id)
         and query.role in (None, slot.role)
-        and query.state in (None, judge(entry.reading, entry.policy, now))
+        and query.state in (None, entry.state(now))
         and (query.within is None or (certificate is not None and certificate.not_after - now <= query.within))
     )
 
@@ -148,7 +153,8 @@ def soonest_first(entry: Entry) -> tuple[str, ...]:
     # Of one length, so that text sorts as time.
     expires_at = rfc3339(certificate.not_after) if certificate else ""
     place = (slot.api_id or "", slot.role.value, slot.cert_ref or "", slot.server_address or "")
-    return expires_at, *place, f"{slot.server_port or 0:05}", slot.cert_name or "", f"{slot.chain_index:05}"
+    node = f"{slot.server_port or 0:05}", slot.peer_address or ""
+    return expires_at, *place, *node, slot.cert_name or "", f"{slot.chain_index:05}"
 
 
 def _cursor(key: tuple[str, ...]) -> str:

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from exporter import __version__
-from exporter.certcheck.events import rfc3339
-from exporter.certcheck.expiry import State, judge
+from exporter.certcheck.expiry import State
 from exporter.certcheck.inventory import Entry
+from exporter.certcheck.text import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def report(facts: Facts) -> dict[str, Any]:
 
 
 def _certificates(facts: Facts) -> dict[str, Any]:
-    states = Counter(judge(entry.reading, entry.policy, facts.now) for entry in facts.entries)
-    fine = states.keys() <= {State.VALID}
+    states = Counter(entry.state(facts.now) for entry in facts.entries)
+    fine = states.keys() <= {State.VALID, State.SUPERSEDED}
     return {
         "status": "pass" if fine else "warn",
         "observedValue": {state.value: states[state] for state in State},

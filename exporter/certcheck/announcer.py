@@ -11,10 +11,11 @@ from typing import TypeAlias
 from exporter.certcheck.certificate import InvalidReason
 from exporter.certcheck.events import EventKind, ExpiryEvent
 from exporter.certcheck.expiry import State
-from exporter.certcheck.inventory import Entry
+from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventSink
 from exporter.certcheck.slot import Slot
 from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.users import users_of
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ Outlives a generation: the next one says `CertificateRenewed` for what this one 
 class Announcer:
     """Turns a state into an event, unless its cooldown is running."""
 
-    def __init__(self, cooldowns: CooldownStore, sink: EventSink, tally: Tally) -> None:
+    def __init__(self, cooldowns: CooldownStore, sink: EventSink, tally: Tally, inventory: Inventory) -> None:
         self._cooldowns = cooldowns
         self._sink = sink
         self._tally = tally
+        self._inventory = inventory
         self._attempted: dict[CooldownKey, str] = {}
 
     async def announce(self, entries: list[Entry], state: State, announced: Announced, now: datetime) -> bool:
@@ -52,6 +54,10 @@ class Announcer:
         Returns False if the event was not taken and is to be tried again.
         """
         entry = entries[0]
+        if state is State.SUPERSEDED:
+            for each in entries:
+                announced.pop(each.slot, None)
+            return True
         kind = _EVENT_OF.get(state)
         if kind is not None:
             taken = await self._emit(entry, kind, now, reason=_reason(entry, state))
@@ -85,11 +91,21 @@ class Announcer:
         if len(self._attempted) > _MOST_ATTEMPTED:
             # Of what was let go since, and will not be tried again.
             del self._attempted[next(iter(self._attempted))]
-        event = ExpiryEvent(kind, event_id, slot, now, entry.reading.certificate, reason, previous)
         settled = False
         try:
             told_before = bool(cooldown) and not await self._cooldowns.try_start(key, cooldown)
-            settled = told_before or await self._deliver(event)
+            settled = told_before or await self._deliver(
+                ExpiryEvent(
+                    kind,
+                    event_id,
+                    slot,
+                    now,
+                    entry.reading.certificate,
+                    reason,
+                    previous,
+                    users_of(self._inventory.users(entry.cert_id), now) if entry.cert_id else (),
+                )
+            )
         finally:
             # Also where this is cut midway: a cooldown that nobody was told for would hide the event.
             if not settled:
@@ -113,4 +129,4 @@ class Announcer:
 def _reason(entry: Entry, state: State) -> InvalidReason | None:
     if state is State.NOT_YET_VALID:
         return InvalidReason.NOT_YET_VALID
-    return entry.reading.invalid if state is State.UNREADABLE else None
+    return entry.invalid if state is State.UNREADABLE else None

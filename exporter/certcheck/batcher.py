@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from exporter.certcheck.announcer import Announced, Announcer
 from exporter.certcheck.certificate import InvalidReason
-from exporter.certcheck.expiry import ExpiryPolicy, judge, time_to_change
+from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import Clock
 from exporter.certcheck.sightings import MOST_OBSERVED, Sightings
@@ -19,11 +19,15 @@ from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome, Tally
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LAST_FLUSH = timedelta(seconds=5)
 """The longest that the last flush may take."""
 
-_Distinct: TypeAlias = tuple[Role, str, InvalidReason | None]
-"""A certificate in a role; one that cannot be used is told from the same one that can."""
+_AT_ONCE = 100
+
+_Distinct: TypeAlias = tuple[Role, str, InvalidReason | None, ExpiryPolicy, datetime | None]
+"""A certificate in a role, and whatever its state depends on: one that cannot be used is told from one that can."""
 
 
 class ExpiryBatcher:
@@ -37,9 +41,9 @@ class ExpiryBatcher:
         self,
         api_id: str | None,
         policy: ExpiryPolicy,
-        configured: Iterable[Entry],
+        configured: Mapping[Observation, list[Entry]],
+        sightings: Mapping[Role, Sightings],
         *,
-        generation: int,
         announced: Announced,
         announcer: Announcer,
         inventory: Inventory,
@@ -47,10 +51,11 @@ class ExpiryBatcher:
         clock: Clock,
     ) -> None:
         self.api_id = api_id
+        self.unfit: list[Entry] = []
+        """What files hold now and was not taken, for it cannot be used: announced, but in no slot."""
         self._policy = policy
-        self._configured = list(configured)
-        self._configured_usages = {entry.usage for entry in self._configured}
-        self._sightings = Sightings(policy, generation)
+        self._configured = configured
+        self._sightings = sightings
         self._announced = announced
         self._announcer = announcer
         self._inventory = inventory
@@ -60,14 +65,20 @@ class ExpiryBatcher:
         self._stopping = asyncio.Event()
 
     @property
+    def sighted(self) -> list[Entry]:
+        """What the API was seen to use besides what it was configured with."""
+        return [entry for each in self._sightings.values() for entry in each.entries]
+
+    @property
     def entries(self) -> list[Entry]:
-        """What the API was configured with, and what it was seen to use."""
-        return self._configured + self._sightings.entries
+        """What the API is configured with, and what it was seen to use."""
+        configured = [entry for entries in self._configured.values() for entry in entries]
+        return configured + self.sighted
 
     def observe(self, observation: Observation) -> None:
         """Note a chain in use. O(1); what the API was configured with is judged at every flush anyway."""
-        is_configured = observation.usage in self._configured_usages
-        outcome = Outcome.ACCEPTED if is_configured or self._sightings.note(observation) else Outcome.DROPPED
+        accepted = observation in self._configured or self._note(observation)
+        outcome = Outcome.ACCEPTED if accepted else Outcome.DROPPED
         self._tally.observations[self.api_id, observation.role, outcome] += 1
 
     async def run(self) -> None:
@@ -96,16 +107,26 @@ class ExpiryBatcher:
         now = self._clock()
         self._record_sightings(now)
         groups: dict[_Distinct, list[Entry]] = {}
-        for entry in self.entries:
-            if not entry.superseded:
-                groups.setdefault((entry.slot.role, entry.identity, entry.reading.invalid), []).append(entry)
-        # Before the first wait, so that what is no longer used leaves no cooldown behind.
-        self._checked = {key: span for key, span in self._checked.items() if key in groups}
-        for key, entries in groups.items():
-            try:
-                await self._check(key, entries, now)
-            except Exception as exc:  # one certificate must not keep the others from being judged
-                self._failed(exc)
+        for chunk in _chunks(self.entries):
+            _group(chunk, groups, now)
+            await asyncio.sleep(0)
+        unfit: dict[_Distinct, list[Entry]] = {}
+        _group(self.unfit, unfit, now)
+        # Before the first check, so that what is no longer used leaves no cooldown behind.
+        kept = groups.keys() | unfit.keys()
+        self._checked = {key: span for key, span in self._checked.items() if key in kept}
+        for keys in _chunks(list(groups)):
+            for key in keys:
+                await self._check_safely(key, groups[key], self._announced, now)
+            # Twenty thousand in one go would hold up every request.
+            await asyncio.sleep(0)
+        for key, entries in unfit.items():
+            # Nothing has taken its place, so nothing can be its renewal.
+            await self._check_safely(key, entries, {}, now)
+
+    def _note(self, observation: Observation) -> bool:
+        sightings = self._sightings.get(observation.role)
+        return sightings is not None and sightings.note(observation)
 
     async def _flush_safely(self) -> None:
         try:
@@ -117,36 +138,56 @@ class ExpiryBatcher:
         self._tally.error(ErrorReason.FLUSH_FAILED)
         log.error("flush failed", exc_info=exc, extra={"api_id": self.api_id})
 
-    async def _check(self, key: _Distinct, entries: list[Entry], now: datetime) -> None:
+    async def _check_safely(self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime) -> None:
+        try:
+            await self._check(key, entries, announced, now)
+        except Exception as exc:  # one certificate must not keep the others from being judged
+            self._failed(exc)
+
+    async def _check(self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime) -> None:
         if self._is_cooling(key, now):
             self._tally.checks[self.api_id, COOLDOWN] += 1
             return
-        state = judge(entries[0].reading, self._policy, now)
+        state = entries[0].state(now)
         self._tally.checks[self.api_id, state] += 1
-        if await self._announcer.announce(entries, state, self._announced, now):
-            self._checked[key] = (now, now + self._check_cooldown(entries[0], now))
+        if await self._announcer.announce(entries, state, announced, now):
+            self._checked[key] = (now, now + self._check_cooldown(entries, now))
 
     def _is_cooling(self, key: _Distinct, now: datetime) -> bool:
         checked_at, until = self._checked.get(key, (now, now))
         # A clock set back to before the check ends the cooldown.
         return checked_at <= now < until
 
-    def _check_cooldown(self, entry: Entry, now: datetime) -> timedelta:
-        change = time_to_change(entry.reading, self._policy, now)
-        cooldown = self._policy.check_cooldown
-        return cooldown if change is None else min(cooldown, change)
+    def _check_cooldown(self, entries: list[Entry], now: datetime) -> timedelta:
+        changes = (entry.time_to_change(now) for entry in entries)
+        return min([self._policy.check_cooldown, *(each for each in changes if each is not None)])
 
     def _record_sightings(self, now: datetime) -> None:
-        settled = self._sightings.settle(now)
-        self._inventory.put(settled.taken)
-        self._inventory.forget(settled.gone)
-        for entry in settled.excess:
-            self._tally.observations[self.api_id, entry.slot.role, Outcome.DROPPED] += 1
+        for sightings in self._sightings.values():
+            settled = sightings.settle(now)
+            self._inventory.put(settled.taken)
+            self._inventory.forget(settled.gone)
+            for entry in settled.excess:
+                self._tally.observations[self.api_id, entry.slot.role, Outcome.DROPPED] += 1
         self._limit_announced()
 
     def _limit_announced(self) -> None:
-        """A client that stays away may come back renewed, so what was said of it is kept; but not of any number."""
-        held = {entry.slot for entry in self._sightings.entries}
-        gone = [slot for slot in self._announced if slot.cert_name is not None and slot not in held]
+        """What stays away may come back renewed, so what was said of it is kept; but not of any number."""
+        held = {entry.slot for entry in self.sighted}
+        gone = [slot for slot in self._announced if slot.cert_ref is None and slot not in held]
         for slot in gone[:-MOST_OBSERVED]:
             del self._announced[slot]
+
+
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), _AT_ONCE):
+        yield items[start : start + _AT_ONCE]
+
+
+def _group(entries: Iterable[Entry], groups: dict[_Distinct, list[Entry]], now: datetime) -> None:
+    """Put together what is one certificate in one role, in the same state."""
+    for entry in entries:
+        entry.usage.mark(now)
+        if not entry.gone:
+            key = (entry.slot.role, entry.identity, entry.invalid, entry.policy, entry.superseded_at)
+            groups.setdefault(key, []).append(entry)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from exporter.certcheck.certificate import Certificate, InvalidReason
 from exporter.certcheck.expiry import days_remaining, days_since_expiry
 from exporter.certcheck.slot import Role, Slot
+from exporter.certcheck.text import rfc3339
+from exporter.certcheck.usage import User
 
 
 class EventKind(StrEnum):
@@ -19,6 +22,8 @@ class EventKind(StrEnum):
     RENEWED = "CertificateRenewed"
     INVALID = "CertificateInvalid"
 
+
+_MOST_USERS = 20
 
 ROLE_WORDS = {
     Role.UPSTREAM: "Upstream",
@@ -58,6 +63,8 @@ class ExpiryEvent:
     certificate: Certificate | None = None
     reason: InvalidReason | None = None
     previous_cert_id: str | None = None
+    used_by: tuple[User, ...] = ()
+    """Who uses the certificate, busiest first."""
 
     @property
     def message(self) -> str:
@@ -74,10 +81,10 @@ class ExpiryEvent:
             case _:
                 return f"{subject} will expire in {_duration(not_after - self.timestamp)}"
 
-    def payload(self) -> dict[str, str | int]:
+    def payload(self) -> dict[str, Any]:
         """The attributes of the log record and the body of a webhook. What is unknown is absent."""
         slot, certificate = self.slot, self.certificate
-        fields: dict[str, str | int | None] = {
+        fields: dict[str, Any] = {
             "event": self.kind.value,
             "event_id": self.event_id,
             "api_id": slot.api_id,
@@ -92,8 +99,11 @@ class ExpiryEvent:
             "serial_number": certificate.serial_number if certificate else None,
             "server_address": slot.server_address,
             "server_port": slot.server_port,
+            "network_peer_address": slot.peer_address,
             "reason": self.reason.value if self.reason else None,
             "previous_cert_id": self.previous_cert_id,
+            "requests_last_hour": sum(user.requests_last_hour for user in self.used_by) if self.used_by else None,
+            "used_by": [user.shown() for user in self.used_by[:_MOST_USERS]] or None,
         }
         return {key: value for key, value in fields.items() if value is not None}
 
@@ -107,11 +117,6 @@ class ExpiryEvent:
             dates["expired_at"] = expires_at
             dates["days_since_expiry"] = days_since_expiry(certificate.not_after, self.timestamp)
         return dates
-
-
-def rfc3339(instant: datetime) -> str:
-    """`2026-01-27T10:30:00Z`: whole seconds, UTC."""
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _duration(left: timedelta) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from exporter.certcheck.certificate import Certificate, Reading
+from exporter.certcheck.certificate import Certificate, InvalidReason, Reading
 
 _DAY = timedelta(days=1)
 
@@ -19,6 +19,9 @@ class State(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     UNREADABLE = "unreadable"
+    """It cannot be used, for a reason of the published set."""
+    SUPERSEDED = "superseded"
+    """A newer one in the same file or chain stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,13 @@ def judge(reading: Reading, policy: ExpiryPolicy, now: datetime) -> State:
     certificate = reading.certificate
     if certificate is not None and now > certificate.not_after:
         return State.EXPIRED
-    if certificate is None or reading.invalid is not None:
+    if certificate is None:
         return State.UNREADABLE
-    if now < certificate.not_before:
+    early = now < certificate.not_before
+    # That it is not valid yet may be the other end's verdict on an issuer.
+    if reading.invalid is not None and not (early and reading.invalid is InvalidReason.NOT_YET_VALID):
+        return State.UNREADABLE
+    if early:
         return State.NOT_YET_VALID
     if certificate.not_after - now <= policy.threshold(certificate):
         return State.EXPIRING

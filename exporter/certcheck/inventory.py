@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import count
 from threading import Lock
 
-from exporter.certcheck.certificate import Reading
-from exporter.certcheck.expiry import ExpiryPolicy
-from exporter.certcheck.slot import ChainPosition, Observation, Slot, Usage, chain_position
+from exporter.certcheck.certificate import InvalidReason, Reading
+from exporter.certcheck.chain import ChainPosition, links
+from exporter.certcheck.expiry import ExpiryPolicy, State, judge, time_to_change
+from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.usage import Usage
 
 log = logging.getLogger(__name__)
+
+_COUNTED = frozenset({Role.UPSTREAM, Role.UPSTREAM_SERVER, Role.CLIENT})
 
 
 @dataclass(slots=True, eq=False)
@@ -26,7 +31,13 @@ class Entry:
     usage: Usage
     chain_length: int = 1
     generation: int = 0
-    superseded: bool = False
+    position: ChainPosition | None = None
+    """Leaf, intermediate or root, if known."""
+    superseded_at: datetime | None = None
+    """From when on a newer one of the same chain stands in for it."""
+    file_in_use: bool | None = None
+    """Whether it is what its file holds now. None: it is from no file."""
+    gone: bool = False
     """A later generation has taken over the slot."""
 
     @property
@@ -40,16 +51,53 @@ class Entry:
         return self.cert_id or self.slot.cert_ref or f"{self.slot.server_address}:{self.slot.server_port}"
 
     @property
-    def position(self) -> ChainPosition | None:
-        """Leaf, intermediate or root, if known."""
-        return chain_position(self.slot.role, self.slot.chain_index, self.reading.certificate)
+    def invalid(self) -> InvalidReason | None:
+        """Why it cannot be used."""
+        if self.usage.refused and self.slot.role is Role.UPSTREAM and self.slot.chain_index == 0:
+            return self.reading.invalid or InvalidReason.REFUSED_BY_UPSTREAM
+        return self.reading.invalid
+
+    def state(self, now: datetime) -> State:
+        """What it is at `now` (aware): superseded beats the rest, then expired does."""
+        if self.superseded_at is not None and now >= self.superseded_at:
+            return State.SUPERSEDED
+        state = judge(self.reading, self.policy, now)
+        by_date = state in {State.EXPIRED, State.NOT_YET_VALID}
+        return State.UNREADABLE if self.invalid is not None and not by_date else state
+
+    def requests(self, now: datetime) -> int | None:
+        """Those of the last hour. None: nobody counts them, as with what is only watched."""
+        counted = self.slot.api_id is not None and self.slot.role in _COUNTED
+        return self.usage.requests_last_hour(now) if counted or self.usage.requests else None
+
+    def time_to_change(self, now: datetime) -> timedelta | None:
+        """How long its state holds if nothing but time passes; None: for ever. Always positive."""
+        changes = [time_to_change(self.reading, self.policy, now)]
+        if self.superseded_at is not None:
+            changes.append(self.superseded_at - now)
+        return min((each for each in changes if each is not None and each > timedelta(0)), default=None)
 
 
 def entries_of(observation: Observation, policy: ExpiryPolicy, generation: int = 0) -> list[Entry]:
     """One entry for each certificate of the chain, sharing the observation's usage."""
+    chain = observation.chain
     return [
-        Entry(slot, reading, policy, observation.usage, len(observation.chain), generation)
-        for slot, reading in zip(observation.slots(), observation.chain, strict=True)
+        Entry(
+            slot,
+            reading,
+            observation.policy or policy,
+            observation.usage,
+            len(chain),
+            generation,
+            *link,
+            file_in_use=None if observation.cert_ref is None else True,
+        )
+        for slot, reading, link in zip(
+            observation.slots(),
+            chain,
+            links(observation.role, chain, first_is_leaf=observation.first_is_leaf),
+            strict=True,
+        )
     ]
 
 
@@ -64,6 +112,7 @@ class Inventory:
         self._tally = tally
         self._entries: dict[Slot, Entry] = {}
         self._waiting: dict[Slot, Entry] = {}
+        self._by_cert_id: dict[str, dict[Slot, Entry]] = {}
         self._generations = count(1)
         self._lock = Lock()
 
@@ -84,7 +133,7 @@ class Inventory:
                     self._tally.error(ErrorReason.UNREADABLE_CERTIFICATE)
                 previous = self._entries.get(entry.slot)
                 if previous is not None and previous.generation > entry.generation:
-                    entry.superseded = True
+                    entry.gone = True
                     continue
                 if previous is None and len(self._entries) >= self.limit:
                     self._waiting[entry.slot] = entry
@@ -92,7 +141,8 @@ class Inventory:
                     continue
                 if previous is not None and previous is not entry:
                     _take_over(previous, entry)
-                self._entries[entry.slot] = entry
+                    self._drop(previous)
+                self._keep(entry)
         if refused:
             self._tally.errors[ErrorReason.INVENTORY_FULL] += refused
             log.error("inventory is full: certificates have no series", extra={"refused": refused, "limit": self.limit})
@@ -104,22 +154,42 @@ class Inventory:
         """
         with self._lock:
             for entry in entries:
-                for held in (self._entries, self._waiting):
-                    if held.get(entry.slot) is entry:
-                        del held[entry.slot]
+                if self._entries.get(entry.slot) is entry:
+                    self._drop(entry)
+                elif self._waiting.get(entry.slot) is entry:
+                    del self._waiting[entry.slot]
             while self._waiting and len(self._entries) < self.limit:
-                slot = next(iter(self._waiting))
-                self._entries[slot] = self._waiting.pop(slot)
+                self._keep(self._waiting.pop(next(iter(self._waiting))))
 
     def entries(self) -> list[Entry]:
         """All entries at this instant."""
         with self._lock:
             return list(self._entries.values())
 
+    def users(self, cert_id: str) -> list[Entry]:
+        """The slots that a certificate is in. O(1) but for their number."""
+        with self._lock:
+            return list(self._by_cert_id.get(cert_id, {}).values())
+
+    def _keep(self, entry: Entry) -> None:
+        self._entries[entry.slot] = entry
+        if entry.cert_id is not None:
+            self._by_cert_id.setdefault(entry.cert_id, {})[entry.slot] = entry
+
+    def _drop(self, entry: Entry) -> None:
+        del self._entries[entry.slot]
+        if entry.cert_id is not None:
+            users = self._by_cert_id[entry.cert_id]
+            del users[entry.slot]
+            if not users:
+                del self._by_cert_id[entry.cert_id]
+
 
 def _take_over(previous: Entry, entry: Entry) -> None:
-    previous.superseded = True
-    # A chain was used if its first certificate was: an intermediate may serve many.
-    same = entry.slot.chain_index == 0 and previous.identity == entry.identity
-    if same and entry.usage.last_observed_at is None:
+    previous.gone = True
+    if entry.slot.chain_index != 0:
+        # A chain was used if its first certificate was: an intermediate may serve many.
+        return
+    entry.usage.take_over(previous.usage)
+    if previous.identity == entry.identity and entry.usage.last_observed_at is None:
         entry.usage.last_observed_at = previous.usage.last_observed_at

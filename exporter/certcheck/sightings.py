@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
+from exporter.certcheck.certificate import Reading
 from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.inventory import Entry, entries_of
 from exporter.certcheck.slot import Observation, Role, Slot
@@ -13,9 +16,9 @@ MOST_OBSERVED = 1000
 """Certificates of one API that are known from handshakes alone."""
 
 FORGOTTEN_AFTER = timedelta(days=7)
-"""A client that has stayed away for so long is not expected any more: what it presented must not alert for ever."""
+"""A client or a node that has stayed away for so long is not expected any more: it must not alert for ever."""
 
-_Place: TypeAlias = Slot | tuple[Role, str | None, str | None, int | None]
+_Place: TypeAlias = Slot | tuple[Role, str | None, int | None, str | None]
 """Where a chain is used: its slots without their position. What clients present has a place for each certificate."""
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -30,7 +33,7 @@ class Settled(NamedTuple):
 
 
 class Sightings:
-    """Collects observations; each `settle()` makes entries of them."""
+    """Collects observations of one role; each `settle()` makes entries of them."""
 
     def __init__(self, policy: ExpiryPolicy, generation: int) -> None:
         self.entries: list[Entry] = []
@@ -39,6 +42,15 @@ class Sightings:
         self._generation = generation
         self._pending: dict[_Place, Observation] = {}
         self._known: set[_Place] = set()
+
+    def adopt(self, entries: Iterable[Entry]) -> None:
+        """Go on with what an earlier generation knew, but for its verdicts."""
+        self.entries = [
+            replace(each, reading=Reading(each.reading.certificate), policy=self._policy, generation=self._generation)
+            for each in entries
+            if each.reading.certificate is not None and not each.gone
+        ]
+        self._known = {_place(entry.slot) for entry in self.entries}
 
     def note(self, observation: Observation) -> bool:
         """Note a chain in use. O(1). False: too many new ones have come since the last `settle()`."""
@@ -58,7 +70,8 @@ class Sightings:
         seen = {entry.slot: entry for entry in every}
         replaced = {entry.slot: entry for entry in self.entries if entry.slot in seen or _place(entry.slot) in pending}
         others = [entry for entry in self.entries if entry.slot not in replaced]
-        away = {entry for entry in others if _is_away(entry, now)}
+        latest = max(filter(None, (entry.usage.used_at() for entry in (*self.entries, *seen.values()))), default=now)
+        away = {entry for entry in others if _is_away(entry, latest if entry.slot.cert_name is None else now)}
         # The known ones last: whoever comes under a new name each time pushes out nobody who comes regularly.
         new, again = _split(seen, replaced)
         ranked = [*(entry for entry in others if entry not in away), *new, *again]
@@ -78,7 +91,7 @@ def _split(seen: dict[Slot, Entry], replaced: dict[Slot, Entry]) -> tuple[list[E
 def _place(slot: Slot) -> _Place:
     if slot.cert_name is not None:
         return slot
-    return slot.role, slot.cert_ref, slot.server_address, slot.server_port
+    return slot.role, slot.server_address, slot.server_port, slot.peer_address
 
 
 def _outlasts(observation: Observation, other: Observation) -> bool:
@@ -92,5 +105,6 @@ def _not_after(observation: Observation) -> datetime:
 
 
 def _is_away(entry: Entry, now: datetime) -> bool:
-    at = entry.usage.last_observed_at
-    return entry.slot.cert_name is not None and at is not None and now - at > FORGOTTEN_AFTER
+    """For a node, `now` is when any was seen last: of an upstream that nobody calls, the last ones stay known."""
+    at = entry.usage.used_at()
+    return at is not None and now - at > FORGOTTEN_AFTER

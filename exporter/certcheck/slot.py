@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 
 from exporter.certcheck.certificate import Certificate, Reading
+from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.certcheck.usage import Usage
 
 
 class Role(StrEnum):
@@ -24,21 +25,14 @@ class Role(StrEnum):
     """A configured trust anchor."""
 
 
-class ChainPosition(StrEnum):
-    """What a certificate is in its chain."""
-
-    LEAF = "leaf"
-    INTERMEDIATE = "intermediate"
-    ROOT = "root"
-
-
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One place a certificate is used. A renewed certificate takes over its slot.
 
     `api_id` is None for the gateway's own. `cert_ref` is None for what was presented to us; the address is None where
     no server is involved. `chain_index` counts from 0 in the file or chain. `cert_name` is set only where there is
-    neither reference nor address: nothing else tells apart what two clients present.
+    neither reference nor address: nothing else tells apart what two clients present. `peer_address` is the IP address
+    that was connected to: which of the nodes behind `server_address` it was.
     """
 
     api_id: str | None
@@ -48,13 +42,7 @@ class Slot:
     server_port: int | None = None
     chain_index: int = 0
     cert_name: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Usage:
-    """When a chain was last seen on the wire. Written once per request, read by the gauges."""
-
-    last_observed_at: datetime | None = None
+    peer_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +59,20 @@ class Observation:
     cert_ref: str | None = None
     server_address: str | None = None
     server_port: int | None = None
+    peer_address: str | None = None
+    policy: ExpiryPolicy | None = None
+    """What it is judged by, where that differs from its owner's."""
     usage: Usage = field(default_factory=Usage, repr=False)
 
     @property
     def is_named(self) -> bool:
         """Whether its slots are told apart by the names of the certificates: a client presented them."""
         return self.cert_ref is None and self.server_address is None
+
+    @property
+    def first_is_leaf(self) -> bool:
+        """Whether the first certificate is what one end presents to the other; else it is one of a bundle."""
+        return self.role in _PRESENTED or (self.role is Role.CLIENT and self.is_named)
 
     @property
     def first_slot(self) -> Slot:
@@ -89,13 +85,8 @@ class Observation:
 
     def _slot(self, index: int, certificate: Certificate | None) -> Slot:
         name = certificate.cert_name if self.is_named and certificate else None
-        return Slot(self.api_id, self.role, self.cert_ref, self.server_address, self.server_port, index, name)
+        place = (self.api_id, self.role, self.cert_ref, self.server_address, self.server_port)
+        return Slot(*place, index, name, self.peer_address)
 
 
-def chain_position(role: Role, index: int, certificate: Certificate | None) -> ChainPosition | None:
-    """Leaf, intermediate or root; None where an anchor could not be read. In a chain, the first is the leaf."""
-    if role is not Role.CA and index == 0:
-        return ChainPosition.LEAF
-    if certificate is None:
-        return None
-    return ChainPosition.ROOT if certificate.self_issued else ChainPosition.INTERMEDIATE
+_PRESENTED = frozenset({Role.UPSTREAM, Role.UPSTREAM_SERVER, Role.SERVER})

@@ -1,4 +1,6 @@
-"""Text from certificates and file names, made safe for every place it will be shown in."""
+"""Text from certificates and file names, made safe for every place it will be shown in, and instants as text."""
+
+from datetime import UTC, datetime
 
 _LONGEST = 256
 
@@ -16,3 +18,8 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def rfc3339(instant: datetime) -> str:
+    """`2026-01-27T10:30:00Z`: whole seconds, UTC."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

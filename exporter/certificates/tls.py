@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
+from exporter.proxy.clients import unverified_chain
+
 # X509_V_FLAG_NO_CHECK_TIME, for which the module has no name.
 _NO_CHECK_TIME = 0x200000
 
@@ -27,13 +29,24 @@ class Pair:
 
 
 class DirectSSLObject(ssl.SSLObject):
-    """A TLS connection whose reads and writes are OpenSSL's own: no Python function is called for a record."""
+    """A TLS connection whose reads and writes are OpenSSL's own: no Python function is called for a record.
+
+    Where the other end's certificate fails verification, the exception has what was presented: `presented`, DER, leaf
+    first. The library keeps that to itself, and the handshake is the only time that it is seen.
+    """
 
     @classmethod
     def _create(cls, *args: Any, **kwargs: Any) -> Self:
         made: Any = super()._create(*args, **kwargs)  # type: ignore[misc]
         made.read, made.write = made._sslobj.read, made._sslobj.write
         return made  # type: ignore[no-any-return]
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as exc:
+            exc.presented = unverified_chain(self)  # type: ignore[attr-defined]
+            raise
 
 
 def client_context(pair: Pair | None, anchors: bytes | None) -> ssl.SSLContext:

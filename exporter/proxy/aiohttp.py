@@ -16,6 +16,7 @@ from exporter.proxy.aiohttp_connector import Connector, session
 from exporter.proxy.aiohttp_failures import failure_of, is_malformed
 from exporter.proxy.core import Call, Failure, Fields, Responder, Upstream, UpstreamError, UpstreamRequest
 from exporter.proxy.headers import HOP_BY_HOP, lines, split, tokens, without_nominated
+from exporter.proxy.presented import Presented
 from exporter.proxy.task_call import Response, TaskCall
 from exporter.target import in_url
 
@@ -38,7 +39,7 @@ class AiohttpCore:
             self._tasks = await asyncio.TaskGroup().__aenter__()
         for upstream in upstreams:
             if upstream not in self._pools:
-                self._pools[upstream] = _Pool(upstream)
+                self._pools[upstream] = _Pool(upstream, Presented(upstream, self._observe))
         for pool in gone:
             await pool.close()
 
@@ -62,9 +63,10 @@ class AiohttpCore:
 class _Pool:
     """The connections of one upstream. Opened by its first request."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, presented: Presented) -> None:
         self.in_flight = 0
         self._upstream = upstream
+        self._presented = presented
         self._opening = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -120,7 +122,9 @@ class _Pool:
                     _Method(request.method), url, headers=headers, data=body, allow_redirects=False
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise UpstreamError(Failure.CLOSED if self._closed else failure_of(exc)) from exc
+            raise UpstreamError(
+                Failure.CLOSED if self._closed else failure_of(exc, self._upstream.certificate)
+            ) from exc
         if self._closed or is_malformed(response):
             response.close()
             # Closed in the very moment in which it arrived.
@@ -150,7 +154,7 @@ class _Pool:
                 # Closed in the very moment in which the context was made, too late to be cancelled.
                 if self._closed:
                     raise UpstreamError(Failure.CLOSED)
-                self._session = session(context)
+                self._session = session(context, self._presented)
         return self._session
 
 

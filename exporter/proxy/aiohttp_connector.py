@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from functools import partial
-from weakref import WeakSet
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from exporter.certcheck.usage import Usage
+from exporter.proxy.presented import Presented
+from exporter.proxy.tls_failures import is_untold_refusal
+
 _CHUNK = 64 * 1024
 
 
-def session(context: ssl.SSLContext | bool) -> aiohttp.ClientSession:  # noqa: FBT001
+def session(context: ssl.SSLContext | bool, presented: Presented) -> aiohttp.ClientSession:  # noqa: FBT001
     """A session with a connector of its own; True stands for no context: plain HTTP."""
-    connector = Connector(context)
+    connector = Connector(context, presented)
     return aiohttp.ClientSession(
         connector=connector,
         middlewares=(connector.retry_if_stale,),
@@ -41,14 +47,27 @@ class Protocol(ResponseHandler):
             content.set_exception(aiohttp.ClientPayloadError())
 
 
+class RefusedError(aiohttp.ClientConnectionError):
+    """The upstream has refused our certificate without a word."""
+
+
+class _Opened(NamedTuple):
+    usage: Usage | None
+    """Counts the requests."""
+    may_refuse: ssl.SSLObject | None
+    """TLS 1.3 in which our certificate was presented: whether it is accepted is told after the handshake only."""
+
+
 class Connector(aiohttp.TCPConnector):
     """Knows its connections: all of them, to cut them off, and which request got one that had been used before."""
 
-    def __init__(self, context: ssl.SSLContext | bool) -> None:  # noqa: FBT001
+    def __init__(self, context: ssl.SSLContext | bool, presented: Presented) -> None:  # noqa: FBT001
         super().__init__(limit=0, ssl=context, keepalive_timeout=60)
         made: type[ResponseHandler] = Protocol
         self._factory = partial(made, loop=self._loop)
-        self._connections: WeakSet[ResponseHandler] = WeakSet()
+        self._presented = presented
+        self._connections: WeakKeyDictionary[ResponseHandler, _Opened] = WeakKeyDictionary()
+        self._on_new: WeakKeyDictionary[aiohttp.ClientRequest, _Opened] = WeakKeyDictionary()
         self._on_used: WeakSet[aiohttp.ClientRequest] = WeakSet()
 
     def abort(self) -> None:
@@ -63,12 +82,44 @@ class Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (the library's signature)
     ) -> Connection:
         self._on_used.discard(req)
+        self._on_new.pop(req, None)
         connection = await super().connect(req, traces, timeout)
-        if connection.protocol in self._connections:
+        protocol = connection.protocol
+        if protocol is None:
+            return connection
+        opened = self._connections.get(protocol)
+        if opened is not None:
             self._on_used.add(req)
-        elif connection.protocol is not None:
-            self._connections.add(connection.protocol)
+        else:
+            opened = self._connections[protocol] = self._on_new[req] = self._opened(protocol)
+        if opened.usage is not None:
+            opened.usage.requests += 1
         return connection
+
+    async def _wrap_create_connection(
+        self, *args: Any, addr_infos: list[Any], req: aiohttp.ClientRequest, **named: Any
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        """One address after the other: of several, the library does not tell which one failed verification."""
+        error: aiohttp.ClientConnectorError | None = None
+        # Emptied, for the library would try again what is left.
+        while addr_infos:
+            info = addr_infos.pop(0)
+            try:
+                return await super()._wrap_create_connection(*args, addr_infos=[info], req=req, **named)
+            except aiohttp.ClientConnectorCertificateError as exc:
+                self._presented.failed(info[4][0], exc.certificate_error)
+                raise
+            except aiohttp.ClientConnectorError as exc:
+                error = exc
+        raise error or aiohttp.ClientConnectionError
+
+    def _opened(self, protocol: ResponseHandler) -> _Opened:
+        transport = protocol.transport
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object") if transport is not None else None
+        if transport is None or tls is None:
+            return _Opened(None, None)
+        usage = self._presented.accepted(transport.get_extra_info("peername")[0], tls)
+        return _Opened(usage, tls if self._presented.presents and tls.version() == "TLSv1.3" else None)
 
     async def retry_if_stale(
         self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -82,6 +133,9 @@ class Connector(aiohttp.TCPConnector):
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
             if isinstance(exc, aiohttp.ClientConnectorError) or (req in self._on_used and not _had_begun(exc)):
                 raise
+            opened = self._on_new.get(req)
+            if opened is not None and opened.may_refuse is not None and not _had_begun(exc):
+                raise (RefusedError if is_untold_refusal(opened.may_refuse) else aiohttp.ClientConnectionError) from exc
             raise aiohttp.ClientConnectionError from exc
 
 

@@ -8,6 +8,8 @@ import ssl
 import aiohttp
 from aiohttp import HttpVersion10, HttpVersion11
 
+from exporter.certcheck.certificate import Certificate
+from exporter.proxy.aiohttp_connector import RefusedError
 from exporter.proxy.core import Failure
 from exporter.proxy.tls_failures import failure_of_connecting, failure_of_verification
 
@@ -36,16 +38,20 @@ def _is_unambiguous(response: aiohttp.ClientResponse) -> bool:
     return not codings or (len(codings) == 1 and codings[0].lower() == "chunked" and response.version != HttpVersion10)
 
 
-def failure_of(exc: Exception) -> Failure:
-    """The failure that an exception of the library stands for."""
+def failure_of(exc: Exception, certificate: Certificate | None = None) -> Failure:
+    """The failure that an exception of the library stands for. `certificate` is our own, where TLS is spoken."""
     if isinstance(exc, TimeoutError):
         return Failure.TIMEOUT
+    if isinstance(exc, RefusedError):
+        return Failure.CERTIFICATE_REFUSED
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         return failure_of_verification(exc.certificate_error)
     if (error := _tls_error(exc)) is not None:
         return failure_of_connecting(error)
     if isinstance(exc, aiohttp.ClientConnectorError):
-        return Failure.UNREACHABLE
+        # There was one; it ended in its handshake.
+        in_handshake = isinstance(exc.os_error, ConnectionResetError | BrokenPipeError)
+        return failure_of_connecting(exc, certificate if in_handshake else None)
     if isinstance(exc, aiohttp.ClientResponseError | ValueError):
         return Failure.BAD_RESPONSE
     return Failure.CLOSED

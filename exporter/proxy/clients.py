@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -112,14 +111,10 @@ def presented(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:
 
 def unverified_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
     """What the other end presented in a handshake, DER, leaf first, whether it was verified or not."""
-    if connection.getpeercert(binary_form=True) is None:
-        # Where nothing was presented, the chain may be one of nothing.
-        return ()
-    if sys.version_info >= (3, 13):
-        return tuple(connection.get_unverified_chain())
-    # The method has a public name from 3.13 only. 2 is the module's ENCODING_DER.
+    # The method has a public name from 3.13 only, which fails where the chain is one of nothing, as it is where nothing
+    # was presented. 2 is the module's ENCODING_DER.
     chain = connection._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
-    return tuple(certificate.public_bytes(2) for certificate in chain or ())
+    return tuple(certificate.public_bytes(2) for certificate in chain or () if certificate is not None)
 
 
 def _period(path: Path) -> tuple[datetime, datetime]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
+from exporter.certcheck.certificate import Certificate
 from exporter.certcheck.ports import Observer
 from exporter.certcheck.slot import Observation
+from exporter.certcheck.usage import Usage
 from exporter.target import Target
 
 Fields: TypeAlias = bytes
@@ -33,6 +35,12 @@ class Upstream:
     """For connecting, and from the request sent to the response's header section."""
     observation: Observation | None = None
     """Of our own certificate, to be reported for every request that presents it; None: there is none to monitor."""
+    certificate: Certificate | None = None
+    """Our own; None: none is presented, or it cannot be read."""
+    observes: bool = False
+    """Whether what the upstream presents in a handshake, also a failed one, is to be reported."""
+    usage: Usage = field(default_factory=Usage, repr=False)
+    """Counts the requests, for what is configured for them."""
 
 
 class UpstreamRequest(NamedTuple):
@@ -162,7 +170,8 @@ class ForwardingCore(ProxyCore, Protocol):
         """Send a request. Does not wait, and calls the responder only after it has returned.
 
         The upstream's observation is reported before anything is sent, so that a handshake which fails because our
-        certificate has expired has been noticed too.
+        certificate has expired has been noticed too. What the upstream presents is reported after each handshake, also
+        after one in which it failed verification: nothing is sent then.
 
         Raises:
             UpstreamError: nothing is sent, for there are too many calls or the upstream is not served.

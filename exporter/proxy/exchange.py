@@ -168,6 +168,8 @@ class Exchange:
 
     def began(self, status: int, fields: Fields, length: int | None, content: bytes = b"") -> None:
         self._status = status
+        if self._api is not None:
+            self._api.plan.upstream.usage.refused = False
         self._front.begin(status, fields, length, content)
 
     def switched(self, protocol: bytes, fields: Fields) -> None:
@@ -193,6 +195,8 @@ class Exchange:
         self._front.finish()
 
     def failed(self, failure: Failure) -> None:
+        if failure is Failure.CERTIFICATE_REFUSED and self._api is not None:
+            self._api.plan.upstream.usage.refused = True
         self._over(failure.value)
         self._answer(refusal_of(failure))
 
@@ -206,7 +210,9 @@ class Exchange:
 
     def _unadmitted(self, api: Api, clients: ClientPolicy) -> Refusal | None:
         admission = self._front.client.admission(api.plan.api_id, clients)
-        self._proxy.gateway.observe_if_any(admission.observation)
+        if admission.observation is not None:
+            admission.observation.usage.requests += 1
+            self._proxy.gateway.observe(admission.observation)
         return admission.refusal(self._proxy.clock())
 
     def _forward(self, api: Api, content: bytes) -> Refusal | None:

@@ -14,8 +14,10 @@ from typing import Any
 
 from exporter.certcheck.ports import Observer
 from exporter.proxy.core import Call, Failure, Responder, Upstream, UpstreamError, UpstreamRequest
+from exporter.proxy.dialing import dial
 from exporter.proxy.httptools_call import HttptoolsCall
 from exporter.proxy.httptools_connection import Connection
+from exporter.proxy.presented import Presented
 from exporter.proxy.tls_failures import failure_of_connecting
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class HttptoolsCore:
             self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._close_unused)
         for upstream in upstreams:
             if upstream not in self._pools:
-                self._pools[upstream] = _Pool(upstream, self._tasks, self._buffer)
+                self._pools[upstream] = _Pool(upstream, Presented(upstream, self._observe), self._tasks, self._buffer)
         for pool in gone:
             pool.close()
         for pool in gone:
@@ -80,8 +82,10 @@ class HttptoolsCore:
 class _Pool:
     """The connections of one upstream: nobody else's request ever goes over them."""
 
-    def __init__(self, upstream: Upstream, tasks: asyncio.TaskGroup, buffer: memoryview) -> None:
+    def __init__(self, upstream: Upstream, presented: Presented, tasks: asyncio.TaskGroup, buffer: memoryview) -> None:
+        self.presents = presented.presents
         self._upstream = upstream
+        self._presented = presented
         self._tasks = tasks
         self._buffer = buffer
         self._loop = asyncio.get_running_loop()
@@ -173,13 +177,20 @@ class _Pool:
                 "ssl_handshake_timeout": seconds + 1,
                 "ssl_shutdown_timeout": _GOODBYE_SECONDS,
             }
+        socket, address = await dial(self._loop, target.host, target.port)
         connection = Connection(self, self._loop, seconds, self._buffer)
         try:
-            await self._loop.create_connection(lambda: connection, target.host, target.port, **more)
-        except BaseException:
+            await self._loop.create_connection(lambda: connection, sock=socket, **more)
+        except BaseException as exc:
             # Given up between being made and being told so, uvloop forgets to say that it is lost.
             self.gone(connection)
+            socket.close()
+            if isinstance(exc, ssl.SSLCertVerificationError):
+                self._presented.failed(address, exc)
+            if isinstance(exc, OSError) and more:
+                raise UpstreamError(failure_of_connecting(exc, self._upstream.certificate)) from exc
             raise
+        connection.presented = self._presented.accepted(address, connection.transport.get_extra_info("ssl_object"))
         return connection
 
     async def _tls(self, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from opentelemetry._logs import Logger, SeverityNumber
 
 from exporter.certcheck.certificate import Certificate
-from exporter.certcheck.events import EventKind, ExpiryEvent, rfc3339
+from exporter.certcheck.events import EventKind, ExpiryEvent
 from exporter.certcheck.slot import Role
+from exporter.certcheck.text import rfc3339
 
 _NAMES = {
     EventKind.EXPIRING_SOON: ("certificate.expiring_soon", SeverityNumber.WARN, "WARN"),

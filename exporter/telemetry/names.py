@@ -38,10 +38,25 @@ NOT_AFTER = Instrument(
 NOT_BEFORE = Instrument(
     "certificate.not_before.timestamp", Kind.GAUGE, "s", "The first instant at which the certificate is valid."
 )
+PATH = Instrument(
+    "certificate.path.days_remaining",
+    Kind.GAUGE,
+    "{day}",
+    "Days until the first certificate of a path expires; cert_name is its name.",
+)
 STATE = Instrument("certificate.state", Kind.GAUGE, "{certificate}", "1 for the present state of the slot.")
 INFO = Instrument("certificate.info", Kind.GAUGE, "{certificate}", "1; which certificate is in the slot.")
+FILE_IN_USE = Instrument(
+    "certificate.file.in_use",
+    Kind.GAUGE,
+    "{certificate}",
+    "Whether the certificate in use is the one in the file: 1 or 0.",
+)
 LAST_OBSERVED = Instrument(
     "certificate.last_observed.timestamp", Kind.GAUGE, "s", "When the certificate was last used by traffic."
+)
+REQUESTS = Instrument(
+    "certificate.requests", Kind.GAUGE, "{request}", "Requests that depended on the certificate in the last hour."
 )
 OBSERVATIONS = Instrument(
     "certificate.observations", Kind.COUNTER, "{observation}", "Certificates seen in use, by what became of it."

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
-from exporter.certcheck.expiry import State, exact_days_remaining, judge
+from exporter.certcheck.certificate import Certificate
+from exporter.certcheck.expiry import State, exact_days_remaining
 from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import Clock
+from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.durations import ClientKey, Durations, Histogram, ServerKey
 from exporter.telemetry import names
@@ -96,12 +98,21 @@ class Sampler:
     def _certificates(self) -> list[Family]:
         days, after, before = Family(names.DAYS_REMAINING), Family(names.NOT_AFTER), Family(names.NOT_BEFORE)
         state, info, observed = Family(names.STATE), Family(names.INFO), Family(names.LAST_OBSERVED)
+        in_use, requests = Family(names.FILE_IN_USE), Family(names.REQUESTS)
         now = self._sources.clock()
         known, kept = self._labels, {}
+        paths = _Paths()
         for entry in self._sources.inventory.entries():
             labels = kept[entry] = known.get(entry) or _EntryLabels(entry)
             certificate = entry.reading.certificate
-            state.add(labels.in_state(judge(entry.reading, entry.policy, now)), 1)
+            its_state = entry.state(now)
+            state.add(labels.in_state(its_state), 1)
+            if its_state is not State.SUPERSEDED:
+                paths.add(entry)
+            if entry.file_in_use is not None:
+                in_use.add(labels.base, int(entry.file_in_use))
+            if (count := entry.requests(now)) is not None:
+                requests.add(labels.base, count)
             if certificate is not None:
                 days.add(labels.base, exact_days_remaining(certificate.not_after, now))
                 after.add(labels.base, labels.not_after)
@@ -110,7 +121,8 @@ class Sampler:
             if entry.usage.last_observed_at is not None:
                 observed.add(labels.base, entry.usage.last_observed_at.timestamp())
         self._labels = kept
-        return [days, after, before, state, info, observed]
+        path = self._family(names.PATH, paths.days_remaining(now), _named("api_id", "cert_role", "cert_name"))
+        return [days, after, before, path, state, info, in_use, observed, requests]
 
     def _counters(self) -> list[Family]:
         tally = self._sources.tally
@@ -153,6 +165,26 @@ class Sampler:
         ]
 
 
+class _Paths:
+    """Of each API and role, the certificate that expires first."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[str | None, Role], Certificate] = {}
+
+    def add(self, entry: Entry) -> None:
+        certificate, key = entry.reading.certificate, (entry.slot.api_id, entry.slot.role)
+        if certificate is not None:
+            first = self._first.get(key)
+            if first is None or certificate.not_after < first.not_after:
+                self._first[key] = certificate
+
+    def days_remaining(self, now: datetime) -> dict[tuple[str | None, Role, str], float]:
+        return {
+            (*key, certificate.cert_name): exact_days_remaining(certificate.not_after, now)
+            for key, certificate in self._first.items()
+        }
+
+
 class _EntryLabels:
     """What of an entry never changes."""
 
@@ -168,6 +200,7 @@ class _EntryLabels:
                 "cert_name": certificate.cert_name if certificate else None,
                 "server_address": slot.server_address,
                 "server_port": slot.server_port,
+                "network_peer_address": slot.peer_address,
                 "chain_position": entry.position,
                 "chain_index": slot.chain_index if entry.chain_length > 1 else None,
             }

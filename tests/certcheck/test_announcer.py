@@ -11,7 +11,7 @@ from exporter.certcheck.certificate import InvalidReason, Reading
 from exporter.certcheck.cooldown import MemoryCooldowns
 from exporter.certcheck.events import EventKind, ExpiryEvent
 from exporter.certcheck.expiry import ExpiryPolicy, State
-from exporter.certcheck.inventory import Entry, entries_of
+from exporter.certcheck.inventory import Entry, Inventory, entries_of
 from exporter.certcheck.ports import CooldownStore, EventDeliveryError
 from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
@@ -32,7 +32,8 @@ class Stage:
         self.sink = RecordingSink()
         self.tally = Tally()
         self.announced: Announced = {}
-        self.announcer = Announcer(self.cooldowns, self.sink, self.tally)
+        self.inventory = Inventory(self.tally)
+        self.announcer = Announcer(self.cooldowns, self.sink, self.tally, self.inventory)
 
     async def announce(self, entries: list[Entry], state: State) -> bool:
         return await self.announcer.announce(entries, state, self.announced, self.clock())
@@ -154,7 +155,7 @@ async def test_an_event_that_a_sink_refuses_is_offered_again_with_the_same_id(
 
     sink = Refusing()
     sink.failing = EventDeliveryError("https://user:canary@hooks")
-    announcer = Announcer(stage.cooldowns, sink, stage.tally)
+    announcer = Announcer(stage.cooldowns, sink, stage.tally, stage.inventory)
     now = stage.clock()
     assert not await announcer.announce(entries(SOON), State.EXPIRING, stage.announced, now)
     assert not await announcer.announce(entries(SOON), State.EXPIRING, stage.announced, now)
@@ -172,7 +173,7 @@ async def test_an_event_that_a_sink_refuses_is_offered_again_with_the_same_id(
 async def test_an_announcement_that_is_cut_midway_leaves_no_cooldown() -> None:
     stage = Stage()
     hanging = HangingSink()
-    cut = Announcer(stage.cooldowns, hanging, stage.tally)
+    cut = Announcer(stage.cooldowns, hanging, stage.tally, stage.inventory)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(cut.announce(entries(SOON), State.EXPIRING, stage.announced, stage.clock()))
         await hanging.reached.wait()

@@ -14,7 +14,7 @@ from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Inventory, entries_of
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventDeliveryError, EventSink
-from exporter.certcheck.sightings import FORGOTTEN_AFTER, MOST_OBSERVED
+from exporter.certcheck.sightings import FORGOTTEN_AFTER, MOST_OBSERVED, Sightings
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome, Tally
 from tests.certcheck import (
@@ -59,15 +59,15 @@ class Stage:
         """A batcher with its configured slots in the inventory, as a loaded API has it."""
         policy = policy or ExpiryPolicy()
         generation = self.inventory.next_generation()
-        entries = [entry for each in observations for entry in entries_of(each, policy, generation)]
-        self.inventory.put(entries)
+        configured = {each: entries_of(each, policy, generation) for each in observations}
+        self.inventory.put(entry for entries in configured.values() for entry in entries)
         return ExpiryBatcher(
             api_id,
             policy,
-            entries,
-            generation=generation,
+            configured,
+            {role: Sightings(policy, generation) for role in (Role.CLIENT, Role.UPSTREAM_SERVER)},
             announced=self.announced,
-            announcer=Announcer(self.cooldowns, self.sink_in_use, self.tally),
+            announcer=Announcer(self.cooldowns, self.sink_in_use, self.tally, self.inventory),
             inventory=self.inventory,
             tally=self.tally,
             clock=self.clock,

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from exporter.certcheck.certificate import Certificate, InvalidReason
-from exporter.certcheck.events import REASON_WORDS, ROLE_WORDS, EventKind, ExpiryEvent, rfc3339
+from exporter.certcheck.events import REASON_WORDS, ROLE_WORDS, EventKind, ExpiryEvent
 from exporter.certcheck.slot import Role, Slot
+from exporter.certcheck.text import rfc3339
 from tests.certcheck import DAY, MICROSECOND, certificate
 from tests.fakes import NOON
 

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from exporter.certcheck.certificate import InvalidReason, Reading
+from exporter.certcheck.chain import ChainPosition
 from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.inventory import Entry, Inventory, entries_of
-from exporter.certcheck.slot import ChainPosition, Observation, Role, Slot, Usage
+from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.usage import Usage
 from tests.certcheck import DAY, certificate, fine, seen, unusable
 from tests.fakes import NOON
 
@@ -31,7 +34,8 @@ def held(inventory: Inventory) -> set[Entry]:
 
 
 def test_there_is_one_entry_for_each_certificate_of_a_chain_with_one_usage() -> None:
-    observation = seen(fine(), fine(name="intermediate"), address="orders.internal")
+    issuer = Reading(replace(certificate(name="intermediate"), is_ca=True))
+    observation = seen(fine(), issuer, address="orders.internal")
     leaf, intermediate = entries_of(observation, POLICY)
 
     assert (leaf.slot, intermediate.slot) == observation.slots()
@@ -64,7 +68,7 @@ def test_a_later_entry_takes_over_the_slot() -> None:
     inventory.put([new])
 
     assert held(inventory) == {other, new}
-    assert (old.superseded, other.superseded, new.superseded) == (True, False, False)
+    assert (old.gone, other.gone, new.gone) == (True, False, False)
 
 
 def test_putting_the_same_entry_again_changes_nothing() -> None:
@@ -74,7 +78,7 @@ def test_putting_the_same_entry_again_changes_nothing() -> None:
     inventory.put([once])
 
     assert held(inventory) == {once}
-    assert not once.superseded
+    assert not once.gone
 
 
 def test_only_what_still_holds_its_slot_is_forgotten() -> None:
@@ -201,7 +205,7 @@ def test_an_older_generation_does_not_take_a_slot_back() -> None:
     inventory.forget([late])
 
     assert held(inventory) == {new}
-    assert (late.superseded, new.superseded) == (True, False)
+    assert (late.gone, new.gone) == (True, False)
 
 
 def test_what_was_beyond_the_limit_gets_the_room_that_is_made() -> None:

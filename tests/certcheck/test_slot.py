@@ -1,38 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
-from exporter.certcheck.certificate import Certificate, Reading
-from exporter.certcheck.slot import ChainPosition, Observation, Role, Slot, chain_position
+from exporter.certcheck.certificate import Reading
+from exporter.certcheck.slot import Observation, Role, Slot
 from tests.certcheck import DAY, fine
-from tests.fakes import NOON
-
-
-@pytest.mark.parametrize(
-    ("role", "index", "self_issued", "position"),
-    [
-        (Role.UPSTREAM, 0, False, ChainPosition.LEAF),
-        # Also a self-signed one is the leaf of its chain.
-        (Role.SERVER, 0, True, ChainPosition.LEAF),
-        (Role.UPSTREAM, 0, None, ChainPosition.LEAF),
-        (Role.UPSTREAM_SERVER, 1, False, ChainPosition.INTERMEDIATE),
-        (Role.UPSTREAM_SERVER, 2, True, ChainPosition.ROOT),
-        (Role.UPSTREAM_SERVER, 1, None, None),
-        (Role.CA, 0, True, ChainPosition.ROOT),
-        (Role.CA, 0, False, ChainPosition.INTERMEDIATE),
-        (Role.CA, 3, True, ChainPosition.ROOT),
-        (Role.CA, 0, None, None),
-    ],
-)
-def test_the_first_of_a_chain_is_the_leaf_and_of_the_others_it_is_read(
-    role: Role,
-    index: int,
-    self_issued: bool | None,  # noqa: FBT001
-    position: ChainPosition | None,
-) -> None:
-    read = None if self_issued is None else Certificate("id", NOON, NOON + DAY, self_issued=self_issued)
-
-    assert chain_position(role, index, read) is position
 
 
 def test_every_certificate_of_a_chain_has_its_slot() -> None:

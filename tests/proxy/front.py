@@ -57,6 +57,7 @@ def api(
         preserve_host_header=preserve_host_header,
         upstream=Upstream(api_id, target, tls, timeout_seconds),
         monitor=None,
+        unfit={},
         unusable=unusable,
         clients=NOBODY if client_certificates else None,
         fingerprint=None,

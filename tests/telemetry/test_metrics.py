@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -77,6 +78,16 @@ CONTRACT = [
         SLOT,
         AT_NOON - 300 * 86400,
     ),
+    (
+        "certificate.path.days_remaining",
+        "gauge",
+        "{day}",
+        "certificate_path_days_remaining",
+        {"api_id": "orders", "cert_role": "upstream", "cert_name": "orders"},
+        10.0,
+    ),
+    ("certificate.file.in_use", "gauge", "{certificate}", "certificate_file_in_use", SLOT, 1),
+    ("certificate.requests", "gauge", "{request}", "certificate_requests", SLOT, 7),
     ("certificate.state", "gauge", "{certificate}", "certificate_state", SLOT | {"state": "expiring"}, 1),
     ("certificate.info", "gauge", "{certificate}", "certificate_info", SLOT | IDENTITY, 1),
     (
@@ -139,6 +150,7 @@ def measured() -> Measured:
     everything = Measured(batchers=2, last_reload=(True, NOON))
     (entry,) = everything.put(own(Reading(certificate())))
     entry.usage.last_observed_at = NOON + timedelta(seconds=0.5)
+    entry.usage.requests = 7
     everything.tally.observations["orders", Role.UPSTREAM, Outcome.ACCEPTED] = 3
     everything.tally.checks["orders", COOLDOWN] = 2
     everything.tally.events["orders", Role.UPSTREAM, EventKind.EXPIRING_SOON] = 1
@@ -249,7 +261,7 @@ async def test_durations_are_pushed_as_histograms_without_a_minimum_nobody_measu
 def test_every_metric_is_described_from_the_start_though_it_has_no_series_yet(content: str, suffix: str) -> None:
     text = Measured().text(content)
     described = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
-    assert len(described) == len(EVERY) == 16
+    assert len(described) == len(EVERY) == 19
     assert f"# TYPE certificate_event_deliveries{suffix} counter\n" in text
 
 
@@ -369,8 +381,9 @@ def test_only_what_was_seen_in_use_has_a_last_observation() -> None:
 
 def test_a_position_is_given_where_a_chain_has_more_than_one() -> None:
     everything = Measured()
-    authority = Certificate("c" * 64, NOON, NOON + 900 * DAY, common_name="CA", self_issued=True)
-    chain = (Reading(certificate()), Reading(certificate("b" * 64, name="sub CA")), Reading(authority))
+    authority = Certificate("c" * 64, NOON, NOON + 900 * DAY, common_name="CA", is_ca=True, self_issued=True)
+    issuer = replace(certificate("b" * 64, name="sub CA"), is_ca=True)
+    chain = (Reading(certificate()), Reading(issuer), Reading(authority))
     everything.put(own(*chain))
     everything.put(own(Reading(certificate()), api_id="billing"))
     positions = [
@@ -389,7 +402,7 @@ def test_series_end_when_their_slots_are_forgotten() -> None:
     everything = Measured()
     before = everything.series()
     entries = everything.put(own(Reading(certificate())))
-    assert len(everything.series()) == len(before) + 5
+    assert len(everything.series()) == len(before) + 8
     everything.inventory.forget(entries)
     assert everything.series() == before
 

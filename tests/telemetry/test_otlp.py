@@ -95,6 +95,8 @@ def assert_record(
         "serial_number": format(certificate.serial_number, "x"),
         "server_address": "orders.internal.invalid",
         "server_port": 8443,
+        "requests_last_hour": 0,
+        "used_by": [{"api_id": api_id, "requests_last_hour": 0}],
         "server.address": "orders.internal.invalid",
         "server.port": 8443,
         "tls.client.subject": subject,
