@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -13,9 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from exporter.certcheck.usage import Usage
-from exporter.proxy.presented import Presented
-from exporter.proxy.tls_failures import is_untold_refusal
+from exporter.proxy.presented import Peer, Presented
 
 _CHUNK = 64 * 1024
 
@@ -51,13 +49,6 @@ class RefusedError(aiohttp.ClientConnectionError):
     """The upstream has refused our certificate without a word."""
 
 
-class _Opened(NamedTuple):
-    usage: Usage | None
-    """Counts the requests."""
-    may_refuse: ssl.SSLObject | None
-    """TLS 1.3 in which our certificate was presented: whether it is accepted is told after the handshake only."""
-
-
 class Connector(aiohttp.TCPConnector):
     """Knows its connections: all of them, to cut them off, and which request got one that had been used before."""
 
@@ -66,8 +57,8 @@ class Connector(aiohttp.TCPConnector):
         made: type[ResponseHandler] = Protocol
         self._factory = partial(made, loop=self._loop)
         self._presented = presented
-        self._connections: WeakKeyDictionary[ResponseHandler, _Opened] = WeakKeyDictionary()
-        self._on_new: WeakKeyDictionary[aiohttp.ClientRequest, _Opened] = WeakKeyDictionary()
+        self._connections: WeakKeyDictionary[ResponseHandler, Peer] = WeakKeyDictionary()
+        self._on_new: WeakKeyDictionary[aiohttp.ClientRequest, Peer] = WeakKeyDictionary()
         self._on_used: WeakSet[aiohttp.ClientRequest] = WeakSet()
 
     def abort(self) -> None:
@@ -87,13 +78,15 @@ class Connector(aiohttp.TCPConnector):
         protocol = connection.protocol
         if protocol is None:
             return connection
-        opened = self._connections.get(protocol)
-        if opened is not None:
+        peer = self._connections.get(protocol)
+        if peer is not None:
             self._on_used.add(req)
         else:
-            opened = self._connections[protocol] = self._on_new[req] = self._opened(protocol)
-        if opened.usage is not None:
-            opened.usage.requests += 1
+            transport = protocol.transport
+            peer = self._presented.accepted(transport) if transport is not None else Peer()
+            self._connections[protocol] = self._on_new[req] = peer
+        if peer.usage is not None:
+            peer.usage.requests += 1
         return connection
 
     async def _wrap_create_connection(
@@ -113,14 +106,6 @@ class Connector(aiohttp.TCPConnector):
                 error = exc
         raise error or aiohttp.ClientConnectionError
 
-    def _opened(self, protocol: ResponseHandler) -> _Opened:
-        transport = protocol.transport
-        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object") if transport is not None else None
-        if transport is None or tls is None:
-            return _Opened(None, None)
-        usage = self._presented.accepted(transport.get_extra_info("peername")[0], tls)
-        return _Opened(usage, tls if self._presented.presents and tls.version() == "TLSv1.3" else None)
-
     async def retry_if_stale(
         self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
@@ -133,9 +118,9 @@ class Connector(aiohttp.TCPConnector):
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
             if isinstance(exc, aiohttp.ClientConnectorError) or (req in self._on_used and not _had_begun(exc)):
                 raise
-            opened = self._on_new.get(req)
-            if opened is not None and opened.may_refuse is not None and not _had_begun(exc):
-                raise (RefusedError if is_untold_refusal(opened.may_refuse) else aiohttp.ClientConnectionError) from exc
+            peer = self._on_new.get(req)
+            if peer is not None and not _had_begun(exc) and peer.has_refused():
+                raise RefusedError from exc
             raise aiohttp.ClientConnectionError from exc
 
 

@@ -83,7 +83,6 @@ class _Pool:
     """The connections of one upstream: nobody else's request ever goes over them."""
 
     def __init__(self, upstream: Upstream, presented: Presented, tasks: asyncio.TaskGroup, buffer: memoryview) -> None:
-        self.presents = presented.presents
         self._upstream = upstream
         self._presented = presented
         self._tasks = tasks
@@ -190,7 +189,7 @@ class _Pool:
             if isinstance(exc, OSError) and more:
                 raise UpstreamError(failure_of_connecting(exc, self._upstream.certificate)) from exc
             raise
-        connection.presented = self._presented.accepted(address, connection.transport.get_extra_info("ssl_object"))
+        connection.peer = self._presented.accepted(connection.transport)
         return connection
 
     async def _tls(self, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
-from exporter.certcheck.usage import Usage
 from exporter.proxy.alarm import Alarm
 from exporter.proxy.content import LAST_CHUNK, Chunked, ContentError, Sized, UntilClose, as_chunk
 from exporter.proxy.core import Failure, Responder, UpstreamRequest
 from exporter.proxy.headers import split, tokens
 from exporter.proxy.httptools_response import BadResponseError, ResponseHead, ResponseReader
-from exporter.proxy.tls_failures import failure_while_open, is_untold_refusal
+from exporter.proxy.presented import Peer
+from exporter.proxy.tls_failures import failure_while_open
 
 _CONTINUE = 100
 _SWITCHING = 101
@@ -36,9 +36,6 @@ class Caller(Protocol):
 class Owner(Protocol):
     """Where a connection belongs to."""
 
-    presents: bool
-    """Whether a certificate of ours is presented."""
-
     def made(self, connection: Connection) -> None: ...
 
     def idle(self, connection: Connection) -> None:
@@ -59,8 +56,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport
         self.idle_since = 0.0
         """By the loop's clock."""
-        self.presented: Usage | None = None
-        """Of the chain that the upstream presented: counts the requests."""
+        self.peer = Peer()
         self._owner = owner
         self._timeout = timeout_seconds
         self._buffer = buffer
@@ -78,8 +74,6 @@ class Connection(asyncio.BufferedProtocol):
         """A byte of the response has come."""
         self._used = False
         """It has carried a request before."""
-        self._may_be_refused = False
-        """TLS 1.3: whether our certificate is accepted will be told after the handshake only."""
         self._keep_alive = False
         self._paused = False
         self._tunnels = False
@@ -89,9 +83,6 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not an instance of it on uvloop.
         self.transport = cast("asyncio.Transport", transport)
-        if self._owner.presents:
-            connection = transport.get_extra_info("ssl_object")
-            self._may_be_refused = connection is not None and connection.version() == "TLSv1.3"
         self._owner.made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (a hint)
@@ -120,7 +111,8 @@ class Connection(asyncio.BufferedProtocol):
         if not self._awaits_head and isinstance(self._content, UntilClose) and exc is None:
             caller.completed()
         elif not (self._used and not self._begun and caller.lost()):
-            caller.failed(failure_while_open(exc, is_untold=self._is_untold_refusal()))
+            is_first = not self._used and not self._begun
+            caller.failed(failure_while_open(exc, is_untold=is_first and self.peer.has_refused()))
 
     def pause_writing(self) -> None:
         if self._caller is not None:
@@ -144,8 +136,8 @@ class Connection(asyncio.BufferedProtocol):
         self._begun = False
         self._caller = caller
         self._awaits_head = True
-        if self.presented is not None:
-            self.presented.requests += 1
+        if self.peer.usage is not None:
+            self.peer.usage.requests += 1
         self._sending = request.length != 0
         if not self._sending or any(name.lower() == b"expect" for name, _ in split(request.fields)):
             self._alarm.set(self._timeout)
@@ -276,10 +268,6 @@ class Connection(asyncio.BufferedProtocol):
                 self.resume()
             self._owner.idle(self)
         caller.completed()
-
-    def _is_untold_refusal(self) -> bool:
-        is_first = not self._used and not self._begun
-        return self._may_be_refused and is_first and is_untold_refusal(self.transport.get_extra_info("ssl_object"))
 
     def _write(self, data: bytes) -> None:
         # uvloop's transports raise where they have been closed, which they are before they say so.

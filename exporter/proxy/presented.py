@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from typing import NamedTuple
 
 from exporter.certcheck.certificate import InvalidReason, Reading, read_certificate
 from exporter.certcheck.ports import Observer
@@ -18,24 +20,48 @@ _MOST_KNOWN = 100
 _Known = tuple[str, tuple[bytes, ...], InvalidReason | None]
 
 
+class Peer(NamedTuple):
+    """The other end of a connection."""
+
+    usage: Usage | None = None
+    """Counts the requests that depend on what it presented; None: that is not monitored."""
+    undecided: ssl.SSLObject | None = None
+    """Set where it is told only after the handshake whether our certificate is accepted: in TLS 1.3."""
+
+    def has_refused(self) -> bool:
+        """Whether it has refused our certificate without a word, if the connection ended before its first response.
+
+        In TLS 1.3 the client's handshake is complete before the server has looked at the certificate. One that accepts
+        it sends session tickets (RFC 8446 section 4.6.1) before anything else; the alert of one that does not is lost
+        where the connection is reset.
+        """
+        if self.undecided is None:
+            return False
+        session = self.undecided.session
+        return session is None or not session.has_ticket
+
+
 class Presented:
     """Reports each handshake with an upstream, also a failed one. The same chain of the same node is read once."""
 
     def __init__(self, upstream: Upstream, observer: Observer) -> None:
-        self.presents = upstream.certificate is not None
-        """Whether a certificate of ours is presented in them."""
         self._upstream = upstream
         self._observe = observer
         self._known: dict[_Known, Observation] = {}
 
-    def accepted(self, address: str, connection: ssl.SSLObject | None) -> Usage | None:
-        """After a handshake. Gives what counts the requests that depend on the chain; None: it is not monitored."""
-        if connection is None or not self._upstream.observes:
-            return None
-        return self._report(address, unverified_chain(connection), None, "")
+    def accepted(self, transport: asyncio.BaseTransport) -> Peer:
+        """After a handshake; or where there was none, for it is plain HTTP."""
+        connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if connection is None:
+            return Peer()
+        usage = None
+        if self._upstream.observes:
+            usage = self._report(transport.get_extra_info("peername")[0], unverified_chain(connection), None, "")
+        undecided = self._upstream.certificate is not None and connection.version() == "TLSv1.3"
+        return Peer(usage, connection if undecided else None)
 
     def failed(self, address: str, exc: Exception) -> None:
-        """After a handshake in which the upstream's certificate failed verification, as `certificates.tls` tells it."""
+        """After a handshake in which the upstream's certificate failed verification, as `certificates.tls` has it."""
         chain: tuple[bytes, ...] = getattr(exc, "presented", ())
         if self._upstream.observes:
             self._report(address, chain, reason_of_verification(exc), words_of_verification(exc))

@@ -52,17 +52,6 @@ def failure_while_open(exc: Exception | None, *, is_untold: bool = False) -> Fai
     return Failure.CERTIFICATE_REFUSED if is_refusal(exc) or is_untold else Failure.CLOSED
 
 
-def is_untold_refusal(connection: ssl.SSLObject | None) -> bool:
-    """Whether a connection of TLS 1.3 that ended before its first response had our certificate refused without a word.
-
-    The client's handshake is complete before the server has looked at the certificate. One that accepts it sends
-    session tickets (RFC 8446 section 4.6.1) before anything else; the alert of one that does not is lost where the
-    connection is reset.
-    """
-    session = connection.session if connection is not None else None
-    return session is None or not session.has_ticket
-
-
 def failure_of_verification(exc: Exception) -> Failure:
     """Why the upstream's certificate was not accepted."""
     expired = getattr(exc, "verify_code", None) == _CERTIFICATE_HAS_EXPIRED
