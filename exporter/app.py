@@ -21,6 +21,7 @@ from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock, EventSink
 from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.usage import Usage
 from exporter.durations import Durations
 from exporter.gateway import Gateway
 from exporter.listener import bind, serving, url_of
@@ -83,6 +84,11 @@ class _Listeners:
             lambda: gateway.observe_if_any(self._plan.admin_observation if self._plan else None), failed
         )
 
+    def usage(self) -> Usage | None:
+        """Of the certificate that the proxy's connections begin with now."""
+        observation = self._plan.proxy_observation if self._plan else None
+        return observation.usage if observation else None
+
     def use(self, plan: ListenerPlan) -> None:
         self._plan = plan
         for tls, context in ((self.proxy, plan.proxy), (self.admin, plan.admin)):
@@ -137,7 +143,8 @@ class _Parts:
     def proxy(self) -> Proxy:
         traces = self.exporters.traces
         spans = RequestSpans(traces.get_tracer("certgauge", __version__)) if traces else None
-        return Proxy(self.gateway, self.durations, self.clock, spans, most_connections())
+        usage = self.listeners.usage
+        return Proxy(self.gateway, self.durations, self.clock, spans, most_connections(), usage=usage)
 
 
 def _build(

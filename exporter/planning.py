@@ -65,7 +65,8 @@ class Planner:
         )
         monitor = settings.configuration.certificate_expiry_monitor
         observations = {ref: Observation(None, Role.SERVER, each.chain, ref) for ref, each in servers.items()}
-        anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref)] if client_ca else []
+        usage = observations[proxy.certificate].usage if proxy else Usage()
+        anchors = [Observation(None, Role.CA, client_ca.chain, client_ca.ref, usage=usage)] if client_ca else []
         trusted = frozenset(der for der, _ in client_ca.blocks()) if client_ca else frozenset()
 
         def make_proxy(clients: frozenset[bytes]) -> ssl.SSLContext:

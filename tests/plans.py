@@ -15,6 +15,7 @@ from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import CooldownStore, Observer
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import Tally
+from exporter.certcheck.usage import Usage
 from exporter.durations import Durations
 from exporter.gateway import Api, Gateway
 from exporter.monitor import MonitorPorts
@@ -59,6 +60,7 @@ def plan(
             Target("https", "orders.internal", 8443, "/"),
             None,
             observation=own[0] if own and policy else None,
+            usage=own[0].usage if own else Usage(),
         ),
         monitor=MonitorPlan(policy, tuple(own)) if policy else None,
         unusable=unusable,

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from exporter.certcheck.certificate import Certificate, Reading, read_certificate
 from exporter.certcheck.slot import Observation, Role
+from exporter.certcheck.usage import Usage
 from exporter.proxy.core import Fields
 from exporter.proxy.errors import Refusal
 
@@ -129,6 +130,8 @@ class Client:
         peer = transport.get_extra_info("peername") or ("unknown",)
         self.forwarded: Fields = f"x-forwarded-for: {peer[0]}\r\nx-forwarded-proto: {self.scheme}\r\n".encode()
         """What X-Forwarded-* says of it."""
+        self.served: Usage | None = None
+        """Counts the requests, for the certificate that it was served with; None: there is none, or no monitoring."""
         self._transport = transport
         self._presented: tuple[bytes, ...] | None = None
         self._admissions: dict[str, tuple[ClientPolicy, Admission]] = {}

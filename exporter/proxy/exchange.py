@@ -9,6 +9,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import Protocol
 
+from exporter.certcheck.usage import Usage
 from exporter.durations import ClientKey, Durations, Histogram, ServerKey, known_method
 from exporter.gateway import Api, Gateway
 from exporter.proxy.clients import ClientPolicy
@@ -55,12 +56,14 @@ class Proxy:
         most_connections: int = 10_000,
         *,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
+        usage: Callable[[], Usage | None] = lambda: None,
     ) -> None:
         self.gateway = gateway
         self.durations = durations
         self.clock = clock
         self.spans = spans
         self.limits = limits
+        self._usage = usage
         self._most_connections = most_connections
         self._connections: set[Front] = set()
         self._draining = False
@@ -74,6 +77,7 @@ class Proxy:
         self.durations.of_server(key).record(0.0)
 
     def opened(self, front: Front) -> bool:
+        front.client.served = self._usage()
         self._connections.add(front)
         return not self._draining and len(self._connections) <= self._most_connections
 
@@ -123,6 +127,9 @@ class Exchange:
 
     def start(self, content: bytes) -> None:
         head, proxy = self._head, self._proxy
+        served = self._front.client.served
+        if served is not None:
+            served.requests += 1
         api = self._api = proxy.gateway.match(head.path)
         if proxy.spans is not None:
             route = api.route if api else None
