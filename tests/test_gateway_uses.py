@@ -198,7 +198,7 @@ async def sighted(gateway: Gateway, world: World, *observations: Observation) ->
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (nothing tells of a flush)
             await asyncio.sleep(0)
 
 
