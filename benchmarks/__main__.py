@@ -6,19 +6,21 @@ import argparse
 import resource
 from pathlib import Path
 
-from benchmarks import loads, monitoring, proxy, scrape, startup, tables
+from benchmarks import loads, monitoring, proxy, reading, scrape, startup, tables
 from benchmarks.processes import pin_to_load_cpu
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _FULL = {
     "monitoring": lambda: monitoring.report(monitoring.Size()),
     "proxy": lambda: proxy.report(loads.Size()),
+    "reading": lambda: reading.report(reading.Size()),
     "scrape": lambda: scrape.report(scrape.Size()),
     "startup": lambda: startup.report(startup.Size()),
 }
 _QUICK = {
     "monitoring": lambda: monitoring.report(monitoring.QUICK),
     "proxy": lambda: proxy.report(loads.QUICK),
+    "reading": lambda: reading.report(reading.QUICK),
     "scrape": lambda: scrape.report(scrape.QUICK),
     "startup": lambda: startup.report(startup.QUICK),
 }

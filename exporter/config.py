@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     Tag,
     field_serializer,
     field_validator,
+    model_validator,
 )
 
 from exporter.certcheck.expiry import ExpiryPolicy
@@ -166,6 +167,17 @@ class CertificateEntry(_Model):
     cert_file: Annotated[str, Field(min_length=1)]
     key_file: Annotated[str, Field(min_length=1)] | None = None
     passphrase_file: Annotated[str, Field(min_length=1)] | None = None
+    passphrase: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _check_passphrase(self) -> Self:
+        if self.passphrase is not None and self.passphrase_file is not None:
+            raise ValueError("give passphrase or passphrase_file, not both")
+        return self
+
+    @field_serializer("passphrase", when_used="unless-none")
+    def _hide_passphrase(self, _passphrase: SecretStr) -> str:
+        return REDACTED
 
 
 class Webhook(_Model):

@@ -55,6 +55,7 @@ class Settings:
             self.file.parent / entry.cert_file,
             self.file.parent / entry.key_file if entry.key_file else None,
             self.file.parent / entry.passphrase_file if entry.passphrase_file else None,
+            entry.passphrase.get_secret_value().encode() if entry.passphrase else b"",
         )
 
 

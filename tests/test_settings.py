@@ -70,6 +70,21 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert list(files.paths()) == [tmp_path / "certs/a.pem", tmp_path / "certs/a.key", Path("/run/secrets/a")]
 
 
+def test_a_passphrase_may_come_from_the_environment_and_is_never_shown(tmp_path: Path) -> None:
+    entry = {"cert_file": "a.p12", "passphrase": "${ORDERS_PASSPHRASE}"}
+    settings = read(tmp_path, {"certificates": {"a": entry}}, ORDERS_PASSPHRASE="canary é")
+    assert settings.certificate_files("a").passphrase == "canary é".encode()
+    for shown in (repr(settings), settings.configuration.model_dump_json(), repr(settings.certificate_files("a"))):
+        assert "canary" not in shown
+
+
+def test_a_passphrase_is_given_once(tmp_path: Path) -> None:
+    entry = {"cert_file": "a.p12", "passphrase": "canary", "passphrase_file": "a.pass"}
+    assert refused(tmp_path, {"certificates": {"a": entry}}) == [
+        "certgauge.yaml: certificates.a: give passphrase or passphrase_file, not both"
+    ]
+
+
 def test_the_token_is_the_files_one_line(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
     settings = read(tmp_path, {"admin": {"listen": "0.0.0.0:9464", "token_file": "token"}})

@@ -442,18 +442,20 @@ OTHER = Authority().issue("other", 50 * DAY)
 PAIRS = {
     "a certificate that is missing": pair("orders.pem: no such file", cert=None),
     "a certificate that is empty": pair("orders.pem: empty", cert=""),
-    "a certificate in DER": pair("orders.pem: not PEM: it has no BEGIN CERTIFICATE block", cert=OTHER.der),
+    "a certificate that is something else": pair("orders.pem: has no certificate, in any known form", cert=CANARY),
     "a certificate that is garbage": pair("orders.pem: certificate 1: its base64 is broken", cert=BROKEN),
     "a key that is missing": pair("orders.key: no such file", key=None),
-    "a key that is empty": pair("orders.key: has no PRIVATE KEY block", key=""),
-    "a key that is a certificate": pair("orders.key: has no PRIVATE KEY block", key=OTHER.pem),
+    "a key that is empty": pair("orders.key: has no private key", key=""),
+    "a key that is a certificate": pair("orders.key: has no private key", key=OTHER.pem),
     "a key that is garbage": pair("orders.key: the private key cannot be read", key=NO_KEY),
     "another certificate's key": pair("orders.key: is not the key of orders.pem", key=OTHER.key_pem()),
     "no key at all": pair(
         "orders.pem: has no private key; set key_file", config=BASE.replace(", key_file: orders.key", "")
     ),
     "an encrypted key without a passphrase": pair(
-        "orders.key: it is encrypted; set passphrase_file", cert=OTHER.pem, key=OTHER.key_pem(CANARY.encode())
+        "orders.key: it is encrypted; set passphrase or passphrase_file",
+        cert=OTHER.pem,
+        key=OTHER.key_pem(CANARY.encode()),
     ),
     "an encrypted key with another passphrase": pair(
         "orders.key: the passphrase does not open it",
@@ -470,7 +472,7 @@ PAIRS = {
     ),
     "anchors that are garbage": Wrong(
         {"ca.pem": f"{CANARY}\n"},
-        ("orders.yaml: certificate 'internal-ca': ca.pem: not PEM: it has no BEGIN CERTIFICATE block",),
+        ("orders.yaml: certificate 'internal-ca': ca.pem: has no certificate, in any known form",),
     ),
     "anchors that are missing": Wrong(
         {"ca.pem": None}, ("orders.yaml: certificate 'internal-ca': ca.pem: no such file",)
@@ -646,7 +648,7 @@ RELOADED = [
     "equal listen paths",
     "a header value of two lines",
     "a certificate that is missing",
-    "a certificate in DER",
+    "a certificate that is something else",
     "another certificate's key",
     "an encrypted key without a passphrase",
     "anchors that are garbage",

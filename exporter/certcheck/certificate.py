@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from exporter.certcheck.der import BadTimeError, DerError, validity
+from exporter.certcheck.der import BadTimeError, DerError, shared_parts, validity
 from exporter.certcheck.text import printable
 
 T = TypeVar("T")
 
+# The library warns of a serial number that is not positive, of a country with eight letters. They are here to be read.
+warnings.filterwarnings("ignore", module=re.escape(__name__))
+
 _MOST_SANS = 100
+_RSA = bytes.fromhex("2a864886f70d0101")
+# Extensions that are larger are not read: parsing a hundred thousand names at once lets nothing else run.
+_LARGE = 1024 * 1024
 _KEY_USAGES = {
     "digital_signature": "digitalSignature",
     "content_commitment": "nonRepudiation",
@@ -116,22 +125,35 @@ def _dates_only(der: bytes) -> Reading:
 
 
 def _describe(parsed: x509.Certificate, der: bytes, not_before: datetime, not_after: datetime) -> Certificate:
+    subject = _optional(lambda: parsed.subject)
+    issuer, key_algorithm = _shared_parts(der, parsed)
+    subject_text, issuer_text = _optional(lambda: _text(subject)), _optional(lambda: _issuer(issuer))
+    # Once: each time they are asked for, they are parsed anew. One that cannot be read hides all others.
+    extensions = (_optional(lambda: _extensions(parsed)) if len(der) < _LARGE else None) or {}
+    usages: Any = extensions.get(x509.KeyUsage)
+    purposes: Any = extensions.get(x509.ExtendedKeyUsage)
+    constraints: Any = extensions.get(x509.BasicConstraints)
     return Certificate(
         cert_id=sha256(der).hexdigest(),
         not_before=not_before,
         not_after=not_after,
-        common_name=_optional(lambda: _common_name(parsed)),
-        sans=_optional(lambda: _sans(parsed)) or (),
-        subject=_optional(lambda: printable(parsed.subject.rfc4514_string())),
-        issuer=_optional(lambda: printable(parsed.issuer.rfc4514_string())),
-        serial_number=_optional(lambda: format(parsed.serial_number, "x")),
-        key_type=_optional(lambda: _key_type(parsed)),
+        common_name=_optional(lambda: _common_name(subject)),
+        sans=_sans(extensions.get(x509.SubjectAlternativeName)),
+        subject=subject_text,
+        issuer=issuer_text,
+        serial_number=_optional(lambda: printable(format(parsed.serial_number, "x"))),
+        key_type=_optional(lambda: _curve(key_algorithm) if key_algorithm.find(_RSA) < 0 else _key_type(parsed)),
         signature_algorithm=_optional(lambda: _signature_algorithm(parsed)),
-        is_ca=bool(_optional(lambda: _is_ca(parsed))),
-        self_issued=bool(_optional(lambda: parsed.subject == parsed.issuer)),
-        key_usages=_optional(lambda: _key_usages(parsed)),
-        extended_key_usages=_optional(lambda: _extended_key_usages(parsed)),
+        is_ca=constraints is not None and constraints.ca,
+        # What is shown may be cut off.
+        self_issued=issuer_text == subject_text and bool(_optional(lambda: subject == parsed.issuer)),
+        key_usages=_key_usages(usages) if usages is not None else None,
+        extended_key_usages=_purposes(purposes) if purposes is not None else None,
     )
+
+
+def _extensions(parsed: x509.Certificate) -> dict[type[x509.ExtensionType], x509.ExtensionType]:
+    return {type(each.value): each.value for each in parsed.extensions}
 
 
 def _optional(read: Callable[[], T]) -> T | None:
@@ -141,30 +163,59 @@ def _optional(read: Callable[[], T]) -> T | None:
         return None
 
 
-def _common_name(parsed: x509.Certificate) -> str | None:
-    names = parsed.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+class _Encoded(bytes):
+    """A part of a certificate, and the certificate whose parser knows what it means."""
+
+    parsed: x509.Certificate
+
+
+def _shared_parts(der: bytes, parsed: x509.Certificate) -> Iterator[_Encoded]:
+    # What the walk cannot find is shared with nobody.
+    for part in _optional(lambda: shared_parts(der)) or (der, der):
+        encoded = _Encoded(part)
+        encoded.parsed = parsed
+        yield encoded
+
+
+@lru_cache(maxsize=1024)
+def _issuer(name: _Encoded) -> str | None:
+    """Parsed once for all that it has issued, and one object in memory."""
+    return _text(name.parsed.issuer)
+
+
+@lru_cache(maxsize=64)
+def _curve(algorithm: _Encoded) -> str:
+    """The kind of a key whose algorithm tells its size, too."""
+    return _key_type(algorithm.parsed)
+
+
+def _text(name: x509.Name | None) -> str | None:
+    return None if name is None else printable(name.rfc4514_string())
+
+
+def _common_name(subject: x509.Name | None) -> str | None:
+    names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME) if subject is not None else ()
     value = names[0].value if names else ""
     return printable(value if isinstance(value, str) else value.hex()) or None
 
 
-def _sans(parsed: x509.Certificate) -> tuple[str, ...]:
-    names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+def _sans(names: Any) -> tuple[str, ...]:
     kinds = (x509.DNSName, x509.IPAddress, x509.UniformResourceIdentifier, x509.RFC822Name)
-    return tuple(printable(str(n.value)) for n in names if isinstance(n, kinds))[:_MOST_SANS]
+    return tuple(printable(str(each.value)) for each in names or () if isinstance(each, kinds))[:_MOST_SANS]
 
 
-def _is_ca(parsed: x509.Certificate) -> bool:
-    return parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+def _key_usages(usages: Any) -> tuple[str, ...]:
+    return _shared(tuple(name for attribute, name in _KEY_USAGES.items() if getattr(usages, attribute)))
 
 
-def _key_usages(parsed: x509.Certificate) -> tuple[str, ...]:
-    usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
-    return tuple(name for attribute, name in _KEY_USAGES.items() if getattr(usage, attribute))
+def _purposes(purposes: Any) -> tuple[str, ...]:
+    return _shared(tuple(purpose.dotted_string for purpose in purposes))
 
 
-def _extended_key_usages(parsed: x509.Certificate) -> tuple[str, ...]:
-    usages = parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    return tuple(usage.dotted_string for usage in usages)
+@lru_cache(maxsize=256)
+def _shared(words: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for all that are equal: most certificates have the same few usages."""
+    return words
 
 
 def _key_type(parsed: x509.Certificate) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509 import load_der_x509_certificate
+from typing import TypeVar
 
 from exporter.certcheck.certificate import InvalidReason, Reading, read_certificate
-from exporter.certcheck.text import one_line
-from exporter.certificates.pem import certificate_blocks, key_block
-from exporter.certificates.tls import client_context, load_pair
+from exporter.certificates.contents import Contents, UnusableError
+from exporter.certificates.fitness import Used, as_anchors, as_opened, as_pair
+from exporter.certificates.forms import contents
+from exporter.certificates.parts import Part, Parts, file_part, given_part, passphrase_part
 
-_LARGEST = 4 * 1024 * 1024
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +24,8 @@ class CertificateFiles:
     key_file: Path | None = None
     """None: the key, if one is needed, is in `cert_file`."""
     passphrase_file: Path | None = None
+    passphrase: bytes = field(default=b"", repr=False)
+    """Itself, where it is in no file."""
 
     def paths(self) -> Iterator[Path]:
         """Every file there is to read."""
@@ -39,163 +38,128 @@ class Material:
 
     ref: str
     chain: tuple[Reading, ...]
-    """In the order of the file; never empty."""
+    """In the order of the file, but with the leaf first; never empty."""
     digest: bytes
     """Of every byte that was read."""
     certificate_pem: bytes = field(repr=False)
+    """What OpenSSL takes; empty if it cannot be used, or is only watched."""
     key_pem: bytes | None = field(repr=False)
     passphrase: bytes = field(repr=False)
+    """What OpenSSL needs for the key; empty where the key has been opened already."""
     problem: Reading | None = None
     """Why it cannot be presented (as a key pair) or trusted (as anchors): `invalid` and `detail`. None: it can be."""
+    ders: tuple[bytes | None, ...] = field(default=(), repr=False)
+    """Of each reading; None where nothing could be decoded. Empty if it is only watched."""
 
     def blocks(self) -> Iterator[tuple[bytes, Reading]]:
         """Each certificate that could be decoded: its DER, and what was read of it."""
-        ders = certificate_blocks(self.certificate_pem)
-        yield from ((der, reading) for der, reading in zip(ders, self.chain, strict=False) if der is not None)
-
-
-class UnusableError(Exception):
-    """The files cannot be used, for a reason of the published set. The text is for a person and holds no secret."""
-
-    def __init__(self, reason: InvalidReason, detail: str) -> None:
-        super().__init__(one_line(detail))
-        self.reason = reason
+        pairs = zip(self.ders, self.chain, strict=False)
+        yield from ((der, reading) for der, reading in pairs if der is not None)
 
 
 def read_pair(ref: str, files: CertificateFiles) -> Material:
     """A certificate with its private key, to be presented. Blocks; never raises for what the files hold."""
-    return _read(ref, files, needs_key=True)
+    return _read(ref, _parts(files), as_pair)
 
 
 def read_certificates(ref: str, files: CertificateFiles) -> Material:
     """Certificates alone: trust anchors, or those that clients may present. Blocks; never raises."""
-    return _read(ref, files, needs_key=False)
+    return _read(ref, _parts(files, without_key=True), as_anchors)
 
 
-def _read(ref: str, files: CertificateFiles, *, needs_key: bool) -> Material:
-    contents: dict[Path, bytes | UnusableError] = {path: _content(path) for path in files.paths()}
-    digest = sha256(b"".join(_fingerprint(content) for content in contents.values())).digest()
-    certificate = contents[files.cert_file]
-    key: bytes | None = None
-    passphrase = b""
+def read_watched(ref: str, files: CertificateFiles) -> Material:
+    """Certificates that are only watched: not checked for any use. Blocks; never raises for what the files hold."""
+    return _read(ref, _parts(files, without_key=True), as_opened)
+
+
+def read_bytes(
+    ref: str, data: bytes, *, key: bytes | None = None, passphrase: bytes = b"", needs_key: bool
+) -> Material:
+    """What is in no file, judged as if it were: as `read_pair` with `needs_key`, else as `read_certificates`.
+
+    `key` None: the key, if one is needed, is in `data`. Blocks; never raises for what the bytes hold; names no file.
+    """
+    certificate = given_part(data, "", "the certificate")
+    parts = Parts(certificate, None if key is None else given_part(key, "key: ", "the key"), Part(passphrase))
+    return _read(ref, parts, as_pair if needs_key else as_anchors)
+
+
+def _parts(files: CertificateFiles, *, without_key: bool = False) -> Parts:
+    return Parts(
+        file_part(files.cert_file),
+        file_part(files.key_file) if files.key_file and not without_key else None,
+        passphrase_part(files.passphrase_file, files.passphrase),
+    )
+
+
+def _read(ref: str, parts: Parts, use: Callable[[Parts, Contents], Used]) -> Material:
+    needs_key = use is as_pair
+    digest = parts.digest()
     try:
-        chain = _chain(files.cert_file, certificate)
+        found = contents(
+            parts.certificate.given(), parts.passphrase.or_empty(), with_keys=needs_key and parts.key is None
+        )
+        chain = _chain(parts, found)
     except UnusableError as exc:
         problem = Reading(None, exc.reason, str(exc))
         return Material(ref, (problem,), digest, b"", None, b"", problem)
-    pem = certificate if isinstance(certificate, bytes) else b""
+    used = Used()
     unfit = _first_problem(chain)
+    concerns_all = needs_key
     try:
-        if needs_key:
-            passphrase = _given(contents, files.passphrase_file).split(b"\n")[0].rstrip(b"\r")
-            key = _key(files, contents)
-            _check_pair(files, pem, key, passphrase)
-        elif unfit is None:
-            _check_anchors(files, pem)
+        used = use(parts, found)
     except UnusableError as exc:
         # What was found in a block is clearer than what OpenSSL says of it.
         if unfit is None or exc.reason is not InvalidReason.OTHER:
-            unfit = Reading(None, exc.reason, str(exc))
+            unfit, concerns_all = Reading(None, exc.reason, str(exc)), True
+    if unfit is not None and concerns_all:
         unfit = Reading(chain[0].certificate, unfit.invalid, unfit.detail)
-        if needs_key or chain[0].invalid is None:
-            chain = (unfit, *chain[1:])
-    return Material(ref, chain, digest, pem, key, passphrase, unfit)
+        chain = (unfit, *chain[1:])
+    ders = tuple(block.der for block in found.blocks)
+    first = ders.index(used.leaf) if used.leaf else 0 if found.is_ordered else _leaf(chain)
+    if first:
+        ders, chain = _from_first(ders, first), _from_first(chain, first)
+    return Material(ref, chain, digest, used.certificate_pem, used.key_pem, used.passphrase, unfit, ders)
 
 
-def _content(path: Path) -> bytes | UnusableError:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except FileNotFoundError:
-        return UnusableError(InvalidReason.MISSING, f"{path}: no such file")
-    except OSError as exc:
-        return UnusableError(InvalidReason.UNREADABLE, f"{path}: cannot be read: {exc.strerror}")
-    except ValueError:
-        return UnusableError(InvalidReason.UNREADABLE, f"{path}: is not a file name")
-    if len(data) > _LARGEST:
-        return UnusableError(InvalidReason.UNREADABLE, f"{path}: larger than 4 MiB")
-    return data
+def _leaf(chain: tuple[Reading, ...]) -> int:
+    """The first that is no CA. What a file allows goes by its first certificate, which must not be one by chance."""
+    certificates = (each.certificate for each in chain)
+    return next((index for index, each in enumerate(certificates) if each is not None and not each.is_ca), 0)
 
 
-def _fingerprint(content: bytes | UnusableError) -> bytes:
-    return sha256(content if isinstance(content, bytes) else str(content).encode()).digest()
+def _from_first(items: tuple[T, ...], first: int) -> tuple[T, ...]:
+    return (items[first], *items[:first], *items[first + 1 :])
 
 
-def _chain(path: Path, content: bytes | UnusableError) -> tuple[Reading, ...]:
-    if isinstance(content, UnusableError):
-        raise content
+def _chain(parts: Parts, found: Contents) -> tuple[Reading, ...]:
     chain = tuple(
-        Reading(None, InvalidReason.UNREADABLE, "its base64 is broken") if der is None else read_certificate(der)
-        for der in certificate_blocks(content)
+        Reading(None, InvalidReason.UNREADABLE, block.why) if block.der is None else read_certificate(block.der)
+        for block in found.blocks
     )
     if not chain:
-        what = "empty" if not content.strip() else "not PEM: it has no BEGIN CERTIFICATE block"
-        raise UnusableError(InvalidReason.UNREADABLE, f"{path}: {what}")
-    return tuple(
-        Reading(each.certificate, each.invalid, each.detail and f"{path}: certificate {number}: {each.detail}")
-        for number, each in enumerate(chain, 1)
-    )
+        # What keeps the file closed is the passphrase that could not be read.
+        raise _nothing_in(parts, found)
+    if _first_problem(chain) is None:
+        return chain
+    names = (block.name or f"certificate {number}" for number, block in enumerate(found.blocks, 1))
+    return tuple(_located(parts.certificate, name, each) for name, each in zip(names, chain, strict=True))
+
+
+def _nothing_in(parts: Parts, found: Contents) -> UnusableError:
+    part = parts.certificate
+    if found.problem is not None:
+        parts.passphrase.given()
+        return part.problem(found.problem.reason, str(found.problem))
+    what = "has no certificate, in any known form" if part.given().strip() else "empty"
+    return part.problem(InvalidReason.UNREADABLE, what)
+
+
+def _located(part: Part, name: str, reading: Reading) -> Reading:
+    if reading.invalid is None:
+        return reading
+    return Reading(reading.certificate, reading.invalid, f"{part.label}{name}: {reading.detail}")
 
 
 def _first_problem(chain: tuple[Reading, ...]) -> Reading | None:
     return next((each for each in chain if each.invalid is not None), None)
-
-
-def _given(contents: dict[Path, bytes | UnusableError], path: Path | None) -> bytes:
-    content = b"" if path is None else contents[path]
-    if isinstance(content, UnusableError):
-        raise content
-    return content
-
-
-def _key(files: CertificateFiles, contents: dict[Path, bytes | UnusableError]) -> bytes:
-    path = files.key_file or files.cert_file
-    key = key_block(_given(contents, path))
-    if key is None:
-        if files.key_file is None:
-            raise UnusableError(InvalidReason.MISSING, f"{path}: has no private key; set key_file")
-        raise UnusableError(InvalidReason.UNREADABLE, f"{path}: has no PRIVATE KEY block")
-    return key
-
-
-def _check_pair(files: CertificateFiles, certificate: bytes, key: bytes, passphrase: bytes) -> None:
-    """Six different defects read alike to OpenSSL: tell them apart first, and let it have the last word."""
-    path = files.key_file or files.cert_file
-    public = _public_key(path, key, passphrase)
-    if not _belongs(certificate, public):
-        raise UnusableError(InvalidReason.KEY_MISMATCH, f"{path}: is not the key of {files.cert_file}")
-    try:
-        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key, passphrase)
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", None) or "it cannot be loaded"
-        raise UnusableError(InvalidReason.OTHER, f"{files.cert_file}: refused by OpenSSL: {reason}") from None
-
-
-def _public_key(path: Path, key: bytes, passphrase: bytes) -> bytes:
-    encrypted = b"ENCRYPTED" in key
-    try:
-        # The check of an RSA key takes tens of milliseconds and holds the interpreter; OpenSSL makes its own.
-        private = load_pem_private_key(key, passphrase if encrypted else None, unsafe_skip_rsa_key_validation=True)
-        return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except Exception:  # the library raises a dozen kinds; none of their texts is fit to be shown beside a key
-        if not encrypted:
-            raise UnusableError(InvalidReason.UNREADABLE, f"{path}: the private key cannot be read") from None
-        why = "the passphrase does not open it" if passphrase else "it is encrypted; set passphrase_file"
-        raise UnusableError(InvalidReason.BAD_PASSPHRASE, f"{path}: {why}") from None
-
-
-def _belongs(certificate: bytes, public: bytes) -> bool:
-    leaf = next(certificate_blocks(certificate), None)
-    try:
-        own = load_der_x509_certificate(leaf or b"").public_key()
-        return own.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == public
-    except Exception:  # a leaf that the library cannot read is left to OpenSSL to match
-        return True
-
-
-def _check_anchors(files: CertificateFiles, certificates: bytes) -> None:
-    try:
-        client_context(None, certificates)
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", None) or "it cannot be loaded"
-        raise UnusableError(InvalidReason.OTHER, f"{files.cert_file}: refused by OpenSSL: {reason}") from None
