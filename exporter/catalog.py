@@ -68,6 +68,11 @@ class Catalog:
         """Those that are served; None before the start."""
         return self._serving.settings if self._serving else None
 
+    @property
+    def serving(self) -> Serving | None:
+        """What is served; None before the start."""
+        return self._serving
+
     async def start(self, settings: Settings) -> None:
         """Load everything, also what has certificates that cannot be used.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -61,8 +61,12 @@ def examine(settings: Settings, now: datetime) -> Report:
 
 def table(report: Report) -> Iterator[str]:
     """The rows as lines, columns aligned."""
-    lines = [_TITLES, *([str(each.get(column, "-")) for column in _COLUMNS] for each in report.rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(_TITLES))]
+    yield from aligned([_TITLES, *([str(each.get(column, "-")) for column in _COLUMNS] for each in report.rows)])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of cells, equally many in each, as columns."""
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 

@@ -20,8 +20,14 @@ import uvloop
 
 from exporter import __version__, demo, logs
 from exporter.app import Running, running, utc_now
+from exporter.certcheck.slot import Role
+from exporter.certificates.contents import UnusableError
 from exporter.check import Report, as_json, examine, table
-from exporter.problems import ConfigError
+from exporter.places import ROLES, Question
+from exporter.preflight import Preflight
+from exporter.preflight_report import exit_status, places_of, reading_files
+from exporter.preflight_report import table as trial_table
+from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
 from exporter.settings import Settings, read_settings
 from exporter.telemetry.environment import Otlp, read_otlp, unsupported
@@ -63,7 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a configuration and show its certificates")
     check.add_argument("--config", type=Path, required=True, metavar="FILE")
     check.add_argument("--json", action="store_true", help="print a JSON document instead of a table")
-    check.set_defaults(run=_check)
+    trial = check.add_argument_group("a certificate that is not in use", "would it work, and until when?")
+    trial.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, DER or PKCS#12; all others need it")
+    trial.add_argument("--key", type=Path, metavar="FILE", help="its private key, if that is not in the same file")
+    trial.add_argument("--passphrase-file", type=Path, metavar="FILE", help="whose first line opens the key")
+    trial.add_argument("--api-id", metavar="ID", help="ask about this API alone")
+    trial.add_argument("--role", choices=[role.value for role in ROLES], help="ask about this role alone")
+    trial.add_argument("--rehearse", action="store_true", help="make a handshake with each upstream; sends no request")
+    check.set_defaults(run=_check, fail=check.error)
     show = commands.add_parser("demo", help="everything on one machine, nothing to prepare")
     show.set_defaults(run=_demo)
     return parser
@@ -102,6 +115,10 @@ async def _reloads(serves: Running, wanted: asyncio.Event, stop: asyncio.Event) 
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.certificate is not None:
+        return _try(options)
+    if any((options.key, options.passphrase_file, options.api_id, options.role, options.rehearse)):
+        options.fail("--key, --passphrase-file, --api-id, --role and --rehearse need --certificate")
     try:
         settings = _reader(options.config)()
         _telemetry()
@@ -116,6 +133,18 @@ def _check(options: argparse.Namespace) -> int:
     for problem in (*report.problems, *report.warnings):
         print(f"certgauge: {problem}", file=sys.stderr)
     return report.exit_status
+
+
+def _try(options: argparse.Namespace) -> int:
+    question = Question(options.api_id, Role(options.role) if options.role else None, options.rehearse)
+    every = places_of(_reader(options.config)(), question)
+    read = reading_files(options.certificate, options.key, options.passphrase_file)
+    try:
+        answer = asyncio.run(Preflight().answer(read, every, question, utc_now()))
+    except UnusableError as exc:
+        raise ConfigError([Problem(str(options.certificate), "", str(exc))]) from None
+    print(json.dumps(answer.document(), indent=2) if options.json else "\n".join(trial_table(answer)))
+    return exit_status(answer)
 
 
 def _demo(_options: argparse.Namespace) -> int:

@@ -24,6 +24,22 @@ class MonitorPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class InUse:
+    """What holds in one place now, for another certificate to be held against. Kept also where nothing is monitored."""
+
+    policy: ExpiryPolicy
+    cert_ref: str | None = None
+    """Of the certificate that is presented there; None: none is configured."""
+    chain: tuple[bytes, ...] = field(default=(), repr=False)
+    """That certificate and those behind it, DER; empty where none can be read."""
+    anchors: bytes | None = field(default=None, repr=False)
+    """What the upstream is verified by, PEM; None: the system's trust store."""
+    address: str | None = None
+    """Where a listener of ours listens."""
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ApiPlan:
     """One generation of an API, resolved: certificates read, contexts ready to be made."""
 
@@ -44,6 +60,8 @@ class ApiPlan:
     """Equal for two plans if nothing that they were made of has changed, files included. May hold secrets."""
     definition: dict[str, Any]
     """As shown to people: header values and secrets redacted."""
+    in_use: InUse | None = None
+    """Towards the upstream; None: nothing is known, so nothing can be checked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +83,8 @@ class ListenerPlan:
     """Makes the proxy's context for clients that present these certificates (DER), or such as they issued. Blocks."""
     clients: frozenset[bytes] = field(default=frozenset(), repr=False)
     """Those that `proxy` was made for."""
+    in_use: tuple[InUse, ...] = ()
+    """For each listener with TLS."""
 
     def letting_in(self, clients: frozenset[bytes]) -> ListenerPlan:
         """The same for other clients; this one where they are the same. Blocks."""

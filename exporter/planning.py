@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from exporter.certcheck.slot import Observation, Role
@@ -12,7 +12,7 @@ from exporter.certificates.allow_list import allow_list, role_of
 from exporter.certificates.files import Material, read_certificates, read_pair
 from exporter.certificates.tls import LazyContexts, Pair, server_context
 from exporter.config import ApiDefinition, Configuration
-from exporter.plan import ApiPlan, ListenerPlan, MonitorPlan
+from exporter.plan import ApiPlan, InUse, ListenerPlan, MonitorPlan
 from exporter.problems import Problem, dotted
 from exporter.proxy.core import Upstream
 from exporter.settings import Settings
@@ -82,6 +82,7 @@ class Planner:
             (monitor, proxy, admin, _digests(materials)),
             (*problems,),
             make_proxy if proxy and not problems else None,
+            in_use=tuple(_served(settings.configuration, servers)),
         )
 
     def _api(self, configuration: Configuration, api: ApiDefinition, files: _Files) -> ApiPlan:
@@ -123,6 +124,7 @@ class Planner:
             allow_list(api.api_id, listed, observes=monitor.enabled) if listed else None,
             (api, monitor, own_ref, configuration.proxy.upstream_timeout_seconds, _digests(used)),
             api.shown(),
+            InUse(monitor.policy(), own_ref, _ders(own), trust.certificate_pem if trust else None),
         )
 
     def _context(self, own: Material | None, trust: Material | None) -> Callable[[], ssl.SSLContext]:
@@ -132,6 +134,19 @@ class Planner:
 
 def _pair(material: Material) -> Pair:
     return Pair(material.certificate_pem, material.key_pem or b"", material.passphrase)
+
+
+def _served(configuration: Configuration, servers: Mapping[str, Material]) -> Iterator[InUse]:
+    policy = configuration.certificate_expiry_monitor.policy()
+    for each in (configuration.proxy, configuration.admin):
+        if each.tls is not None:
+            address, _, port = each.listen.rpartition(":")
+            ref = each.tls.certificate
+            yield InUse(policy, ref, _ders(servers[ref]), None, address.strip("[]"), int(port) or None)
+
+
+def _ders(material: Material | None) -> tuple[bytes, ...]:
+    return tuple(der for der, _ in material.blocks()) if material else ()
 
 
 def _why(material: Material) -> str:

@@ -117,6 +117,13 @@ class Authority:
         )
 
 
+def unreadable(authority: Authority, extension: x509.ObjectIdentifier) -> Issued:
+    """A certificate with an extension that no parser reads."""
+    key = KEYS["ec"]()
+    builder = authority._builder(_name("unreadable"), key, DAY, -DAY).issuer_name(authority.root.certificate.subject)
+    return Issued(_signed(builder, [x509.UnrecognizedExtension(extension, b"\x04\x00")], authority.root.key), key)
+
+
 def _signed(builder: x509.CertificateBuilder, extensions: list[x509.ExtensionType], key: Key) -> x509.Certificate:
     for each in extensions:
         builder = builder.add_extension(each, critical=isinstance(each, x509.BasicConstraints | x509.NameConstraints))

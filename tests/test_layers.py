@@ -47,7 +47,23 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
     ),
     (
         "assembly",
-        {"assembly": ["planning", "transition", "catalog", "check", "listener", "listener_tls", "watch", "logs"]},
+        {
+            "assembly": [
+                "planning",
+                "transition",
+                "catalog",
+                "check",
+                "listener",
+                "listener_tls",
+                "watch",
+                "logs",
+                "places",
+                "findings",
+                "preflight",
+                "preflight_report",
+                "rehearsal",
+            ]
+        },
     ),
     ("admin", {"admin": ["admin"]}),
     ("top", {"top": ["app", "cli", "demo", "__main__"]}),

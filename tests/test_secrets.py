@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ SECRETS = {
     "a webhook's URL": "canary-webhook-url",
     "a header value": "canary-header-value",
     "a header value from the environment": "canary-environment-value",
+    "a passphrase that was sent": "canary-sent-passphrase",
+    "a passphrase that was sent and does not fit": "canary-unfit-passphrase",
     "another variable": "canary-other-variable",
     "a header value that was put": "canary-put-value",
     "a header value that was refused": "canary-refused-value",
@@ -91,8 +94,8 @@ class Seen:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     printed: dict[str, str] = field(default_factory=dict)
-    key: str = ""
-    """A line of the private key's file."""
+    keys: list[str] = field(default_factory=list)
+    """A line of each private key, as it was written."""
 
     def everything(self) -> Iterator[tuple[str, str]]:
         yield from self.printed.items()
@@ -108,6 +111,14 @@ def write(directory: Path, port: int, key: bytes) -> None:
     (directory / "orders.key").write_bytes(key)
 
 
+def send(seen: Seen, url: str, body: bytes, passphrase: str) -> None:
+    """Ask about a certificate and its key, in ways that are answered and in ways that are not."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Certgauge-Passphrase": passphrase}
+    for query, text in (("?rehearse=true", body), ("?api_id=none", body), ("?none=1", body), ("", body[:-60])):
+        answer = ask("POST", f"{url}/certs/check{query}", text.decode(), headers)
+        seen.answers[f"checked {len(seen.answers)}"] = answer
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """A process that has every secret there is, used and abused, at DEBUG."""
@@ -115,7 +126,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     orders = authority.issue("orders", 5 * DAY)
     orders.write(directory, "orders")
     key = orders.key_pem(PASSPHRASE.encode())
-    seen.key = key.decode().splitlines()[1]
+    sent = [orders.key_pem(), orders.key_pem(b"canary-sent-passphrase")]
+    seen.keys = [each.decode().splitlines()[1] for each in (key, *sent)]
     with upstream(demanding(directory, authority)) as port:
         write(directory, port, key)
         with run(directory / "certgauge.yaml", "--log-level", "DEBUG", more=ENVIRONMENT) as process:
@@ -139,6 +151,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             admin("PUT", "/apis/refused", definition("<redacted>", listen_path="/refused/"))
             admin("PUT", "/apis/refused", definition("${OTHER_SECRET}", listen_path="/refused/"))
             admin("PUT", "/apis/refused", "canary-refused-value")
+            for passphrase, each in product(("canary-sent-passphrase", "canary-unfit-passphrase"), sent):
+                send(seen, process.admin_url, orders.pem + each, passphrase)
             for path in PATHS:
                 admin("GET", path)
             (directory / "orders.yaml").write_text(ORDERS.replace("Bearer ${HOOK_TOKEN}", "${HOOK_TOKEN}\\n"))
@@ -156,7 +170,8 @@ def test_a_secret_never_comes_out(seen: Seen, name: str) -> None:
 
 
 def test_a_private_key_never_comes_out(seen: Seen) -> None:
-    assert [where for where, text in seen.everything() if seen.key in text or "PRIVATE KEY--" in text] == []
+    secrets = [*seen.keys, "PRIVATE KEY--"]
+    assert [where for where, text in seen.everything() if any(secret in text for secret in secrets)] == []
 
 
 def test_the_secrets_were_in_use(seen: Seen) -> None:
@@ -168,6 +183,10 @@ def test_the_secrets_were_in_use(seen: Seen) -> None:
     assert answers["GET /metrics "].status == 200
     assert answers["POST /reload "].status == 422
     assert (answers["GET /apis with a wrong token "].status, answers["without a token"].status) == (401, 401)
+    checked = [each for name, each in answers.items() if name.startswith("checked")]
+    assert [each.status for each in checked] == [200, 404, 400, 422] * 3 + [422, 404, 400, 422]
+    rehearsed = {each["api_id"]: each.get("rehearsal", {}).get("status") for each in checked[0].json()["places"]}
+    assert rehearsed == {"broken": "fail", "orders": "pass"}
     assert "level=DEBUG" in seen.printed["standard error"]
     assert 'message="telemetry export failed"' in seen.printed["standard error"]
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from exporter import __version__
-from exporter.admin import certs, health
+from exporter.admin import certs, health, preflight
 from exporter.admin.openapi import document
 from exporter.admin.problem import invalid, on_error, on_http_exception, problem
 from exporter.admin.token import BearerToken
@@ -22,11 +22,12 @@ from exporter.catalog import Catalog, PartlyRefusedError
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock
 from exporter.gateway import Gateway
+from exporter.preflight import Preflight, reading
 from exporter.problems import ConfigError
 from exporter.telemetry.prometheus import content_type, render
 from exporter.telemetry.sample import Sampler
 
-_LARGEST_DEFINITION = 1024 * 1024
+_LARGEST_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def build(admin: Admin) -> Starlette:
             Route("/health", endpoints.health),
             Route("/metrics", endpoints.metrics),
             Route("/certs", endpoints.certs),
+            Route("/certs/check", endpoints.check, methods=["POST"]),
             Route("/certs/{cert_id}", endpoints.cert),
             Route("/apis", endpoints.apis),
             Route("/apis/{api_id}", endpoints.api, methods=["GET"]),
@@ -73,6 +75,7 @@ class _Endpoints:
         self._admin = admin
         # One at a time: concurrent scrapes would only take turns, each holding a rendering in memory.
         self._scraping = asyncio.Lock()
+        self._preflight = Preflight()
 
     async def index(self, _request: Request) -> Response:
         paths = document()["paths"].items()
@@ -109,6 +112,19 @@ class _Endpoints:
         now, entries = self._admin.clock(), self._admin.inventory.entries()
         found = await asyncio.to_thread(certs.detail, entries, request.path_params["cert_id"], now)
         return JSONResponse(found) if found else problem(404, "No slot holds a certificate with this id.")
+
+    async def check(self, request: Request) -> Response:
+        try:
+            question, passphrase = preflight.parse(request.query_params), preflight.passphrase_in(request.headers)
+            body = await _body(request)
+        except certs.QueryError as exc:
+            return problem(400, str(exc))
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if body is None:
+            return problem(413, "A certificate has at most 1 MiB.")
+        read = reading(body, passphrase=passphrase)
+        return await preflight.answer(self._admin.catalog, self._preflight, question, read, self._admin.clock())
 
     async def apis(self, _request: Request) -> Response:
         plans = [api.plan for _, api in sorted(self._admin.gateway.apis.items())]
@@ -160,7 +176,7 @@ async def _body(request: Request) -> bytes | None:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LARGEST_DEFINITION:
+        if len(body) > _LARGEST_BODY:
             return None
     return body
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,19 +45,14 @@ def parse(parameters: QueryParams) -> Query:
     Raises:
         QueryError: a parameter is unknown, repeated, or has a wrong value.
     """
-    names = [name for name, _ in parameters.multi_items()]
-    for name in names:
-        if name not in _FILTERS:
-            raise QueryError(f"{name!r} is not a parameter; known here: {', '.join(sorted(_FILTERS))}")
-        if names.count(name) > 1:
-            raise QueryError(f"{name} is given twice")
+    known_only(parameters, _FILTERS)
     if parameters.get("sort", "expires_at") != "expires_at":
         raise QueryError("sort must be expires_at")
     within = parameters.get("expiring_within_days")
     return Query(
         parameters.get("api_id"),
-        Role(_one_of("role", parameters["role"], Role)) if "role" in parameters else None,
-        State(_one_of("state", parameters["state"], State)) if "state" in parameters else None,
+        Role(one_of("role", parameters["role"], Role)) if "role" in parameters else None,
+        State(one_of("state", parameters["state"], State)) if "state" in parameters else None,
         timedelta(days=_whole("expiring_within_days", within, 0, 36500)) if within is not None else None,
         _whole("limit", parameters.get("limit", "100"), 1, _MOST_ROWS),
         _from_cursor(parameters["cursor"]) if parameters.get("cursor") else None,
@@ -171,8 +166,27 @@ def _from_cursor(cursor: str) -> tuple[str, ...]:
     return key
 
 
-def _one_of(name: str, value: str, known: type[Role | State]) -> str:
-    values = [each.value for each in known]
+def known_only(parameters: QueryParams, known: Collection[str]) -> None:
+    """Refuse what is not a parameter, and what is given twice.
+
+    Raises:
+        QueryError: there is one.
+    """
+    names = [name for name, _ in parameters.multi_items()]
+    for name in names:
+        if name not in known:
+            raise QueryError(f"{name!r} is not a parameter; known here: {', '.join(sorted(known))}")
+        if names.count(name) > 1:
+            raise QueryError(f"{name} is given twice")
+
+
+def one_of(name: str, value: str, known: Iterable[str]) -> str:
+    """The value, which is one of the known.
+
+    Raises:
+        QueryError: it is not.
+    """
+    values = [str(each) for each in known]
     if value not in values:
         raise QueryError(f"{name} must be one of {', '.join(values)}")
     return value

@@ -9,6 +9,7 @@ from exporter import __version__
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
 from exporter.config import ApiDefinition
+from exporter.places import ROLES
 
 _API_ID = {"name": "api_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _CERT_ID = {
@@ -60,6 +61,26 @@ def _paths() -> dict[str, Any]:
             "get": {
                 **_call("One certificate and its slots.", {"200": _json("It."), "404": _problem("No slot holds it.")}),
                 "parameters": [_CERT_ID],
+            }
+        },
+        "/certs/check": {
+            "post": {
+                **_call(
+                    "Whether a certificate that is not in use would work, in each place, and until when.",
+                    {
+                        "200": _json("The certificate, and a row for each place."),
+                        "400": _problem("A parameter."),
+                        "404": _NO_API,
+                        "413": _problem("Too large."),
+                        "422": _problem("It cannot be read; `reason` says why."),
+                    },
+                ),
+                "parameters": _CHECK_PARAMETERS,
+                "requestBody": {
+                    "required": True,
+                    "description": "PEM, DER or PKCS#12: a certificate, its chain, and its key if it is to be tried.",
+                    "content": {"application/octet-stream": {}},
+                },
             }
         },
         "/apis": {"get": _call("All definitions, secrets redacted.", {"200": _json("They.")})},
@@ -126,6 +147,7 @@ _PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "reason": {"type": "string"},
         "errors": {
             "type": "array",
             "items": {
@@ -140,6 +162,18 @@ _PROBLEM = {
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": schema}
 
+
+_CHECK_PARAMETERS = [
+    _query("api_id", {"type": "string"}),
+    _query("role", {"enum": [role.value for role in ROLES]}),
+    _query("rehearse", {"enum": ["true", "false"], "default": "false"}),
+    {
+        "name": "Certgauge-Passphrase",
+        "in": "header",
+        "description": "Opens the private key, or the PKCS#12 file.",
+        "schema": {"type": "string", "format": "password"},
+    },
+]
 
 _CERTS_PARAMETERS = [
     _query("api_id", {"type": "string"}),

@@ -89,10 +89,18 @@ class ClientPolicy:
             return Admission(Refusal.CLIENT_CERTIFICATE_REQUIRED)
         leaf = read_certificate(chain[0]).certificate
         listed = self._listed.get(leaf.cert_id) if leaf else None
-        paths: list[Path] = [(listed.certificate,)] if listed else self._verify(chain)
+        paths = self._paths(listed, chain)
         if not paths:
             return Admission(Refusal.CLIENT_CERTIFICATE_NOT_ALLOWED)
         return Admission(None, paths, self._observation(listed, min(paths, key=len)))
+
+    def paths(self, chain: tuple[bytes, ...]) -> list[Path]:
+        """Every way in which a chain is allowed, its dates aside; never one of nothing. Costs a millisecond."""
+        leaf = read_certificate(chain[0]).certificate if self.certificates else None
+        return self._paths(self._listed.get(leaf.cert_id), chain) if leaf else []
+
+    def _paths(self, listed: Listed | None, chain: tuple[bytes, ...]) -> list[Path]:
+        return [(listed.certificate,)] if listed else self._verify(chain)
 
     def _observation(self, listed: Listed | None, path: Path) -> Observation | None:
         if not self._observes:
