@@ -6,7 +6,7 @@ import argparse
 import resource
 from pathlib import Path
 
-from benchmarks import loads, monitoring, proxy, reading, scrape, startup, tables
+from benchmarks import loads, monitoring, proxy, reading, scrape, startup, tables, watching
 from benchmarks.processes import pin_to_load_cpu
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -16,6 +16,7 @@ _FULL = {
     "reading": lambda: reading.report(reading.Size()),
     "scrape": lambda: scrape.report(scrape.Size()),
     "startup": lambda: startup.report(startup.Size()),
+    "watching": lambda: watching.report(watching.Size()),
 }
 _QUICK = {
     "monitoring": lambda: monitoring.report(monitoring.QUICK),
@@ -23,6 +24,7 @@ _QUICK = {
     "reading": lambda: reading.report(reading.QUICK),
     "scrape": lambda: scrape.report(scrape.QUICK),
     "startup": lambda: startup.report(startup.QUICK),
+    "watching": lambda: watching.report(watching.QUICK),
 }
 
 

@@ -106,8 +106,8 @@ def _measure(site: Site, slots: int, size: Size) -> Measured:
             measured.idle_percent.append(100 * idle_cpu / idle_seconds)
             measured.cpu_ms.append(1000 * (cpu - idle_cpu / idle_seconds * seconds) / scrapes)
             measured.wall_ms.append(1000 * seconds / scrapes)
-            measured.idle_pause_ms.append(_longest_pause(served, lambda: time.sleep(size.seconds)))
-            measured.scraping_pause_ms.append(_longest_pause(served, scrape_on))
+            measured.idle_pause_ms.append(longest_pause(served, lambda: time.sleep(size.seconds)))
+            measured.scraping_pause_ms.append(longest_pause(served, scrape_on))
     return measured
 
 
@@ -118,8 +118,8 @@ def _cpu_of(served: Served, work: Callable[[], int | None]) -> tuple[float, floa
     return served.cpu_seconds() - before, time.perf_counter() - started_at, count
 
 
-def _longest_pause(served: Served, work: Callable[[], object]) -> float:
-    """Milliseconds."""
+def longest_pause(served: Served, work: Callable[[], object]) -> float:
+    """Milliseconds that the loop was kept from everything else at most, while `work` runs."""
     assert served.process.stdout is not None
     served.process.send_signal(signal.SIGUSR1)
     work()

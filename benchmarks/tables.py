@@ -19,8 +19,8 @@ _INTRODUCTION = """\
 # Results
 
 To get the numbers again: `scripts/bench`, or `scripts/bench NAME` for one of `monitoring`, `proxy`, `reading`,
-`scrape`, `startup`, which replaces its section here. `scripts/bench --quick` only shows that they run. Nothing else
-should run on the machine.
+`scrape`, `startup`, `watching`, which replaces its section here. `scripts/bench --quick` only shows that they run.
+Nothing else should run on the machine.
 
 What is compared is measured in turn, in rounds of one run; a number is the median of its rounds, with the lowest and
 the highest behind it where they matter. Ratios and differences carry over to other machines; the rest does not.

@@ -23,6 +23,7 @@ from exporter.certcheck.ports import Clock, EventSink
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.certcheck.usage import Usage
 from exporter.durations import Durations
+from exporter.following import Pace
 from exporter.gateway import Gateway
 from exporter.listener import bind, serving, url_of
 from exporter.listener_tls import ListenerTls
@@ -41,6 +42,7 @@ from exporter.telemetry.environment import Otlp
 from exporter.telemetry.sample import Sampler, Sources
 from exporter.telemetry.spans import RequestSpans
 from exporter.watch import watch
+from exporter.watchlist import Watchlist
 
 log = logging.getLogger(__name__)
 
@@ -192,10 +194,12 @@ async def running(
     telemetry: Otlp,
     sinks: Sequence[EventSink] = (),
     clock: Clock = utc_now,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Running]:
     """Serve a configuration; leaving drains, stops the batchers, flushes.
 
-    `read` reads the configuration again, for a reload. `sinks` get every event, besides the log.
+    `read` reads the configuration again, for a reload. `sinks` get every event, besides the log. `pace` is how fast
+    watched files are followed.
 
     Raises:
         ConfigError: an address cannot be bound, or a listener's certificate cannot be used.
@@ -215,11 +219,13 @@ async def running(
         admin_tls = parts.listeners.admin.context if admin.tls else None
         await stack.enter_async_context(serving(parts.administration(), admin_socket, admin_tls, 1))
         await parts.catalog.start(settings)
+        watchlist = Watchlist(lambda: parts.catalog.settings, parts.gateway.exchange_own, pace)
+        await watchlist.start()
         proxy_tls = parts.listeners.proxy.context if proxy.tls else None
         await stack.enter_async_context(listening(parts.proxy(), proxy_socket, proxy_tls, proxy.drain_timeout_seconds))
         urls = url_of(proxy_socket, tls=proxy.tls is not None), url_of(admin_socket, tls=admin.tls is not None)
         serves = Running(*urls, parts.catalog, parts.gateway)
-        await stack.enter_async_context(_watching(serves))
+        await stack.enter_async_context(_watching(serves, watchlist))
         parts.not_ready = None
         log.info("ready", extra={"proxy": urls[0], "admin": urls[1], "apis": len(parts.gateway.apis)})
         try:
@@ -232,12 +238,13 @@ async def running(
 
 
 @asynccontextmanager
-async def _watching(serves: Running) -> AsyncIterator[None]:
+async def _watching(serves: Running, watchlist: Watchlist) -> AsyncIterator[None]:
     stop = asyncio.Event()
 
     group = asyncio.TaskGroup()
     await group.__aenter__()
     group.create_task(watch(lambda: serves.catalog.watched, serves.reload, stop), name="watch")
+    group.create_task(watchlist.run(stop), name="watchlist")
     try:
         yield
     finally:

@@ -10,9 +10,11 @@ from typing import Any
 from exporter.admin.certs import row, soonest_first
 from exporter.certcheck.expiry import State
 from exporter.certcheck.inventory import entries_of
+from exporter.plan import MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import Problem
 from exporter.settings import Settings, warnings
+from exporter.watchlist import watched
 
 _COLUMNS = ("state", "days_remaining", "expires_at", "api_id", "cert_role", "cert_ref", "cert_name", "detail")
 _TITLES = ("STATE", "DAYS", "EXPIRES", "API", "ROLE", "REF", "NAME", "WHY")
@@ -37,7 +39,7 @@ class Report:
 
 
 def examine(settings: Settings, now: datetime) -> Report:
-    """Read every certificate that a configuration uses and judge it. Blocks."""
+    """Read every certificate that a configuration uses or watches, and judge it. Blocks."""
     planner = Planner()
     plans = planner.apis(settings, [each.api for each in settings.apis])
     problems = [
@@ -47,6 +49,7 @@ def examine(settings: Settings, now: datetime) -> Report:
     listeners = planner.listeners(settings)
     monitors.append(listeners.monitor)
     problems += listeners.problems
+    monitors.append(MonitorPlan(settings.configuration.certificate_expiry_monitor.policy(), watched(settings)))
     entries = [
         entry
         for monitor in monitors

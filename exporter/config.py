@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     SecretStr,
@@ -21,21 +19,21 @@ from pydantic import (
 )
 
 from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.strict import (
+    REDACTED,
+    Passphrase,
+    Reference,
+    Strict,
+    Text,
+    WarningDays,
+    WarningFraction,
+    check_passphrase,
+    policy_of,
+)
 from exporter.target import Target, match_pattern, normalise_pattern, parse_target
-
-REDACTED = "<redacted>"
+from exporter.watch_entry import Watch
 
 EventName = Literal["CertificateExpiringSoon", "CertificateExpired", "CertificateRenewed", "CertificateInvalid"]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-def _reference(name: str) -> str:
-    if not name or len(name) > 128 or not name.isprintable() or name != name.strip():
-        raise ValueError("must be 1 to 128 visible characters, with no space around them")
-    return name
 
 
 def _address(listen: str) -> str:
@@ -91,26 +89,25 @@ def _patterns(patterns: dict[str, str]) -> dict[str, str]:
     return normalised
 
 
-Reference = Annotated[str, AfterValidator(_reference)]
 Listen = Annotated[str, AfterValidator(_address)]
 UpstreamCertificates = Annotated[dict[str, Reference], AfterValidator(_patterns)]
 Seconds = Annotated[float, Field(ge=0, le=10 * 366 * 86400, allow_inf_nan=False)]
 
 
-class ProxyTls(_Model):
+class ProxyTls(Strict):
     """TLS of the proxy's listener."""
 
     certificate: Reference
     client_ca: Reference | None = None
 
 
-class AdminTls(_Model):
+class AdminTls(Strict):
     """TLS of the admin listener."""
 
     certificate: Reference
 
 
-class Proxy(_Model):
+class Proxy(Strict):
     """The listener that carries traffic."""
 
     listen: Listen = "127.0.0.1:8080"
@@ -120,7 +117,7 @@ class Proxy(_Model):
     upstream_timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 30.0
 
 
-class Admin(_Model):
+class Admin(Strict):
     """The listener for metrics, health and administration."""
 
     listen: Listen = "127.0.0.1:9464"
@@ -128,12 +125,12 @@ class Admin(_Model):
     tls: AdminTls | None = None
 
 
-class ApiMonitor(_Model):
+class ApiMonitor(Strict):
     """What an API may say of its monitoring; what it does not say is the gateway's."""
 
     enabled: bool = True
-    warning_threshold_days: Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False)] = 30.0
-    warning_lifetime_fraction: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    warning_threshold_days: WarningDays = 30.0
+    warning_lifetime_fraction: WarningFraction | None = None
     check_cooldown_seconds: Seconds = 3600.0
     event_cooldown_seconds: Seconds = 86400.0
     flush_interval_seconds: Annotated[float, Field(ge=1, le=86400, allow_inf_nan=False)] = 30.0
@@ -161,26 +158,27 @@ class GatewayMonitor(ApiMonitor):
         return self.model_copy(update={name: getattr(api, name) for name in api.model_fields_set})
 
 
-class CertificateEntry(_Model):
+class CertificateEntry(Strict):
     """A named certificate."""
 
-    cert_file: Annotated[str, Field(min_length=1)]
-    key_file: Annotated[str, Field(min_length=1)] | None = None
-    passphrase_file: Annotated[str, Field(min_length=1)] | None = None
-    passphrase: SecretStr | None = None
+    cert_file: Text
+    key_file: Text | None = None
+    passphrase_file: Text | None = None
+    passphrase: Passphrase | None = None
+    warning_threshold_days: WarningDays | None = None
+    warning_lifetime_fraction: WarningFraction | None = None
 
     @model_validator(mode="after")
     def _check_passphrase(self) -> Self:
-        if self.passphrase is not None and self.passphrase_file is not None:
-            raise ValueError("give passphrase or passphrase_file, not both")
+        check_passphrase(self.passphrase_file, self.passphrase)
         return self
 
-    @field_serializer("passphrase", when_used="unless-none")
-    def _hide_passphrase(self, _passphrase: SecretStr) -> str:
-        return REDACTED
+    def policy(self, owner: ExpiryPolicy) -> ExpiryPolicy | None:
+        """What its certificates are judged by, given what their owner's are; None: by that."""
+        return policy_of(self, owner)
 
 
-class Webhook(_Model):
+class Webhook(Strict):
     """Where an event is sent. URL and header values are secrets: they are never shown."""
 
     url: SecretStr
@@ -214,14 +212,14 @@ class Webhook(_Model):
         return dict.fromkeys(headers, REDACTED)
 
 
-class Handler(_Model):
+class Handler(Strict):
     """A named place that events go to."""
 
     name: Reference
     webhook: Webhook
 
 
-class ApiDefinition(_Model):
+class ApiDefinition(Strict):
     """One API."""
 
     api_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -251,13 +249,14 @@ def _kind_of_api(value: Any) -> str | None:
     return "file" if isinstance(value, str) else "definition" if isinstance(value, dict | ApiDefinition) else None
 
 
-class Configuration(_Model):
+class Configuration(Strict):
     """The file that `certgauge run --config` takes."""
 
     proxy: Proxy = Field(default_factory=Proxy)
     admin: Admin = Field(default_factory=Admin)
     certificate_expiry_monitor: GatewayMonitor = Field(default_factory=GatewayMonitor)
     certificates: dict[Reference, CertificateEntry] = Field(default_factory=dict)
+    watch: list[Watch] = Field(default_factory=list)
     upstream_certificates: UpstreamCertificates = Field(default_factory=dict)
     event_handlers: dict[EventName, list[Handler]] = Field(default_factory=dict)
     state: Annotated[str, AfterValidator(_state)] = "memory"

@@ -12,12 +12,15 @@ from typing import Any
 
 from exporter.certcheck.text import one_line
 from exporter.certificates.files import CertificateFiles
-from exporter.config import REDACTED, ApiDefinition, Configuration
+from exporter.config import ApiDefinition, Configuration
 from exporter.documents import list_of, places_of, read_json, read_yaml, value_at
+from exporter.globs import Pattern, expand
 from exporter.problems import ConfigError, Problem, dotted
 from exporter.sight import Watched, look
+from exporter.strict import REDACTED
 from exporter.target import is_address, match_pattern
 from exporter.validation import M, Steps, did_you_mean, unknown_references, validate
+from exporter.watch_entry import WatchEntry
 
 _LARGEST = 16 * 1024 * 1024
 
@@ -57,6 +60,10 @@ class Settings:
             self.file.parent / entry.passphrase_file if entry.passphrase_file else None,
             entry.passphrase.get_secret_value().encode() if entry.passphrase else b"",
         )
+
+    def pattern(self, entry: WatchEntry) -> Pattern:
+        """Which files an entry of `watch` means."""
+        return Pattern.of(self.file.parent, entry.files, entry.exclude)
 
 
 class UnreadSettingsError(ConfigError):
@@ -148,6 +155,9 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             yield each.problem(("event_handlers",), "is not used: this version sends no webhooks")
     if any(settings.configuration.event_handlers.values()):
         yield Problem(_shown(settings.file), "event_handlers", "is not used: this version sends no webhooks")
+    for index, entry in enumerate(settings.configuration.watch):
+        if not any(expand(settings.pattern(entry))):
+            yield Problem(_shown(settings.file), dotted(("watch", index)), "matches no file")
 
 
 def _shown(path: Path) -> str:

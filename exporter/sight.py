@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TypeAlias
+
+_PART = 300
+_COARSEST_TICK_NS = 2_000_000_000
 
 Sight: TypeAlias = dict[str, str | None]
 """Each path with its modification time (ns), size, inode and device; None: nothing is there.
@@ -24,10 +29,16 @@ class Watched:
     """Patterns whose matches may come and go."""
     sight: Sight = field(default_factory=dict, repr=False)
 
+    def parts(self) -> Iterator[Sight]:
+        """How it looks now, some hundred files at a time: each part blocks for a moment."""
+        matches = (match for pattern in self.globs for match in glob.iglob(pattern, recursive=True))
+        paths = chain(self.files, (match for match in matches if match not in self.files))
+        while part := look(islice(paths, _PART)):
+            yield part
+
     def look(self) -> Sight:
         """How it looks now. Blocks."""
-        matches = (match for pattern in self.globs for match in glob.iglob(pattern, recursive=True))
-        return look({*self.files, *matches})
+        return {path: signature for part in self.parts() for path, signature in part.items()}
 
     def __or__(self, other: Watched) -> Watched:
         """Both; where both looked at a file, `other` was later."""
@@ -39,9 +50,36 @@ def look(paths: Iterable[str]) -> Sight:
     return {path: _signature(path) for path in paths}
 
 
+def signature_of(status: os.stat_result) -> str:
+    """What a file looks like."""
+    return f"{status.st_mtime_ns} {status.st_size} {status.st_ino} {status.st_dev}"
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Whether a change after now will show in its signature.
+
+    Clocks of file systems tick every few milliseconds, and every two seconds on some: what was changed just now may be
+    changed once more with nothing to see of it.
+    """
+    return abs(time.time_ns() - status.st_mtime_ns) > _COARSEST_TICK_NS
+
+
+def settled_look(paths: Iterable[str]) -> Sight | None:
+    """Look at each path; None: one is not there, or not settled. Blocks."""
+    sight: Sight = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        if not is_settled(status):
+            return None
+        sight[path] = signature_of(status)
+    return sight
+
+
 def _signature(path: str) -> str | None:
     try:
-        status = os.stat(path)
+        return signature_of(os.stat(path))
     except (OSError, ValueError):
         return None
-    return f"{status.st_mtime_ns} {status.st_size} {status.st_ino} {status.st_dev}"

@@ -14,6 +14,7 @@ import aiohttp
 import yaml
 
 from exporter.app import Running, running
+from exporter.following import Pace
 from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import Settings, read_settings
 from exporter.telemetry.environment import Otlp
@@ -89,7 +90,10 @@ WITH_CERTIFICATE: dict[str, Any] = {"upstream_certificates": {"orders.internal":
 
 @asynccontextmanager
 async def served(
-    directory: Path, config: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+    directory: Path,
+    config: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Served]:
     """Serve what is in the directory; `orders.pem` is made, with 100 days to go, unless it is there."""
     authority, sink = Authority(), RecordingSink()
@@ -102,7 +106,7 @@ async def served(
 
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as client,
-        running(read(), read, core=HttptoolsCore, telemetry=Otlp(), sinks=[sink]) as runs,
+        running(read(), read, core=HttptoolsCore, telemetry=Otlp(), sinks=[sink], pace=pace) as runs,
     ):
         yield Served(directory, authority, sink, runs, client)
 

@@ -141,6 +141,28 @@ def test_listeners_certificates_are_among_them(
     assert (row["cert_role"], row["cert_ref"], row.get("api_id")) == ("server", "a0", None)
 
 
+@pytest.mark.parametrize(("left", "status"), [(100 * DAY, 0), (5 * DAY, 1), (-1 * DAY, 3)])
+def test_watched_certificates_are_among_them(
+    directory: Path, authority: Authority, capsys: pytest.CaptureFixture[str], left: timedelta, status: int
+) -> None:
+    configure(directory, authority, apis=[], watch=[{"files": "w*.pem", "role": "client"}])
+    authority.issue("w", left + HOUR).write(directory, "w")
+    assert check("--json") == status
+    [row] = json.loads(capsys.readouterr().out)["certs"]
+    assert (row["cert_role"], row["cert_ref"], row.get("api_id")) == ("client", str(directory / "w.pem"), None)
+
+
+def test_a_watched_file_that_is_named_and_missing_is_unusable_and_an_empty_glob_is_warned_of(
+    directory: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(directory, authority, apis=[], watch=["none/*.pem"])
+    assert check() == 0
+    assert capsys.readouterr().err == "certgauge: certgauge.yaml: watch[0]: matches no file\n"
+    configure(directory, authority, apis=[], watch=["none.pem"])
+    assert check() == 2
+    assert capsys.readouterr().out.splitlines()[1].endswith("none.pem: no such file")
+
+
 def test_json_holds_what_is_wrong_with_a_configuration(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (directory / "certgauge.yaml").write_text("proxi: {}\n")
     assert check("--json") == 2

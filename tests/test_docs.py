@@ -32,6 +32,7 @@ from exporter.settings import read_settings
 from exporter.sinks.otel import _NAMES
 from exporter.telemetry import names
 from exporter.telemetry.names import Instrument, Kind
+from exporter.watch_entry import WatchEntry
 from tests.authority import Authority
 from tests.fakes import NOON
 
@@ -124,7 +125,13 @@ def test_the_first_configuration_of_a_page_works(page: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("heading", "model"), [("Gateway file", Configuration), ("API definition", ApiDefinition), ("Handlers", Handler)]
+    ("heading", "model"),
+    [
+        ("Gateway file", Configuration),
+        ("Watched files", WatchEntry),
+        ("API definition", ApiDefinition),
+        ("Handlers", Handler),
+    ],
 )
 def test_every_configuration_key_is_documented_with_its_default(heading: str, model: type[BaseModel]) -> None:
     assert [(key, default) for key, _, default, *_ in rows("docs/configuration.md", heading)] == list(keys_of(model))

@@ -38,7 +38,16 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
     (
         "adapters",
         {
-            "config": ["documents", "validation", "config", "settings", "sight"],
+            "config": [
+                "documents",
+                "validation",
+                "strict",
+                "config",
+                "watch_entry",
+                "settings",
+                "sight",
+                "globs",
+            ],
             "certificates": ["certificates"],
             "proxy": ["proxy"],
             "telemetry": ["telemetry"],
@@ -56,6 +65,9 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
                 "listener",
                 "listener_tls",
                 "watch",
+                "watched_file",
+                "following",
+                "watchlist",
                 "logs",
                 "places",
                 "findings",

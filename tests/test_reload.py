@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +234,8 @@ class Scripted(Watched):
         super().__init__(sight={"file": "old"})
         object.__setattr__(self, "looks", iter(looks))
 
-    def look(self) -> Sight:
-        return {"file": next(self.looks)}  # type: ignore[attr-defined]
+    def parts(self) -> Iterator[Sight]:
+        yield {"file": next(self.looks)}  # type: ignore[attr-defined]
 
 
 async def test_a_file_is_read_when_it_has_come_to_rest() -> None:

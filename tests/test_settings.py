@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from exporter.config import REDACTED, ApiDefinition, Configuration, GatewayMonitor
+from exporter.config import ApiDefinition, Configuration, GatewayMonitor
 from exporter.problems import ConfigError
 from exporter.settings import Settings, read_definition, read_settings, warnings
+from exporter.strict import REDACTED
 from tests.served import definition, write
 
 CORES = ["httptools"]

@@ -44,7 +44,7 @@ HANDLER = "event_handlers: {CertificateExpired: [{name: ops, webhook: %s}]}\n"
 
 KEYS = {
     "gateway": "admin, apis, certificate_expiry_monitor, certificates, event_handlers, proxy, state, "
-    "upstream_certificates",
+    "upstream_certificates, watch",
     "proxy": "core, drain_timeout_seconds, listen, tls, upstream_timeout_seconds",
     "monitor": "check_cooldown_seconds, check_on_load, enabled, event_cooldown_seconds, flush_interval_seconds, "
     "warning_lifetime_fraction, warning_threshold_days",
@@ -55,6 +55,7 @@ ADDRESS = "must be ADDRESS:PORT with an IP address, like 127.0.0.1:8080 or [::1]
 BRACKETS = "must have brackets around an IPv6 address, and only there: [::1]:8080"
 PATH = "must be a path of visible ASCII characters, without ? and #; percent-encode the others"
 PATTERN = "must be host, host:port, *.domain, *.domain:port or *"
+DEPTH = "must have ** between slashes only, where it stands for any number of directories"
 WEBHOOK = "must be an http:// or https:// URL without credentials; put them into headers"
 NO_TOKEN = "names a file without a token: one line of visible ASCII characters"
 VARIABLE = "has ${…} around something that is not a variable's name; write $${ for a plain ${"
@@ -234,6 +235,34 @@ CONFIGURATION = {
         'certificates."": must be 1 to 128 visible characters, with no space around them',
         'certificates." a": must be 1 to 128 visible characters, with no space around them',
     ),
+    "watched files of no kind": config(
+        "watch: [3, '', 'a/**.pem', {name: a}]",
+        "watch[0]: must be a file, a directory, a glob, or a mapping with files",
+        "watch[1]: must not be empty",
+        f"watch[2]: {DEPTH}",
+        "watch[3].files: is required",
+    ),
+    "wrong keys of watched files": config(
+        f"watch: [{{files: '**x', nam: a}}, {{files: a, role: sever}}, {{files: a, passphrase: {CANARY},"
+        " passphrase_file: b}, {files: a, passphrase: 12}]",
+        f"watch[0].files: {DEPTH}",
+        "watch[0].nam: is not a known key; did you mean 'name'?",
+        "watch[1].role: must be one of 'upstream', 'upstream_server', 'client', 'server' or 'ca'",
+        "watch[2]: give passphrase or passphrase_file, not both",
+        f"watch[3].passphrase: {QUOTES}",
+    ),
+    "wrong values of watched files": config(
+        "watch: [{files: a, name: ' a', exclude: b, warning_threshold_days: -1, warning_lifetime_fraction: 2},"
+        " {files: [a], exclude: ['', 1]}]",
+        "watch[0].name: must be 1 to 128 visible characters, with no space around them",
+        "watch[0].exclude: must be a list",
+        "watch[0].warning_threshold_days: must be at least 0",
+        "watch[0].warning_lifetime_fraction: must be at most 1",
+        "watch[1].files: must be text",
+        "watch[1].exclude[0]: must not be empty",
+        f"watch[1].exclude[1]: {QUOTES}",
+    ),
+    "what is watched, as no list": config("watch: a.pem", "watch: must be a list"),
     "a definition file that is missing": config("apis: [none.yaml]", "apis[0]: there is no file none.yaml"),
     "what is neither a file nor a definition": config(
         "apis: [3]", "apis[0]: must be a file name or the definition of an API"
