@@ -94,7 +94,7 @@ async def test_a_wrong_pair_for_a_listener_is_refused_and_the_old_one_goes_on(tm
 async def test_without_a_usable_listener_certificate_there_is_no_start(tmp_path: Path) -> None:
     _, config = with_tls(tmp_path)
     (tmp_path / "gateway.key").write_text("nothing")
-    with pytest.raises(ConfigError, match=r"certificates\.gateway: .*gateway\.key: has no PRIVATE KEY block"):
+    with pytest.raises(ConfigError, match=r"certificates\.gateway: .*gateway\.key: has no private key"):
         async with served(tmp_path, config):
             pass
 
