@@ -73,6 +73,35 @@ async def test_a_good_file_after_a_bad_one_renews_what_was_warned_of() -> None:
         assert only(world).file_in_use is True
 
 
+async def test_a_good_file_after_a_bad_one_is_a_renewal_and_the_old_one_meanwhile_is_not() -> None:
+    world = World()
+    async with world.gateway() as gateway:
+        await gateway.load(plan("orders", reading(100 * DAY)))
+        gateway.compare({"orders": on_disk(MISMATCH)})
+        await world.events(1)
+        checks = world.tally.checks["orders", State.VALID]
+        await until(lambda: world.tally.checks["orders", State.VALID] > checks + 1)
+        await gateway.load(plan("orders", reading(300 * DAY, "c" * 64)))
+        gateway.compare({})
+        assert await world.events(2) == [INVALID, RENEWED]
+        event = world.sink.events[1].payload()
+        assert (event["cert_id"], event["previous_cert_id"]) == ("c" * 64, "a" * 64)
+
+
+async def test_an_old_file_that_is_put_back_is_no_renewal() -> None:
+    world = World()
+    async with world.gateway() as gateway:
+        await gateway.load(plan("orders", reading(100 * DAY)))
+        gateway.compare({"orders": on_disk(MISMATCH)})
+        await world.events(1)
+        gateway.compare({})
+        checks = world.tally.checks["orders", State.VALID]
+        await until(lambda: world.tally.checks["orders", State.VALID] > checks + 1)
+        await gateway.load(plan("orders", reading(300 * DAY, "c" * 64)))
+        await gateway.unload("orders")
+        assert world.sink.kinds == [INVALID]
+
+
 async def test_a_bad_file_is_announced_also_where_nothing_had_started_a_batcher() -> None:
     world = World()
     lazy = ExpiryPolicy(flush_interval=timedelta(milliseconds=20), check_on_load=False)

@@ -68,6 +68,8 @@ class Announcer:
                 else:
                     announced[each.slot] = each.cert_id
             return taken
+        # Of a slot whose file holds something else, that something has been announced, and is not over.
+        entries = [each for each in entries if each.file_in_use is not False]
         replaced = [announced[e.slot] for e in entries if announced.get(e.slot, e.cert_id) != e.cert_id]
         taken = not replaced or await self._emit(entry, EventKind.RENEWED, now, previous=replaced[0])
         if taken:

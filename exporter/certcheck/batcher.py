@@ -120,9 +120,17 @@ class ExpiryBatcher:
                 await self._check_safely(key, groups[key], self._announced, now)
             # Twenty thousand in one go would hold up every request.
             await asyncio.sleep(0)
+        in_use = {entry.slot: entry.cert_id for entries in unfit.values() for entry in self._in_their_place(entries)}
         for key, entries in unfit.items():
-            # Nothing has taken its place, so nothing can be its renewal.
-            await self._check_safely(key, entries, {}, now)
+            said: Announced = {}
+            await self._check_safely(key, entries, said, now)
+            # A good one will be the renewal of what is in use now.
+            for slot in said.keys() & in_use.keys():
+                self._announced.setdefault(slot, in_use[slot])
+
+    def _in_their_place(self, unfit: list[Entry]) -> list[Entry]:
+        slots = {entry.slot for entry in unfit}
+        return [entry for entry in self.entries if entry.slot in slots]
 
     def _note(self, observation: Observation) -> bool:
         sightings = self._sightings.get(observation.role)

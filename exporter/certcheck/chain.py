@@ -57,7 +57,7 @@ def _position(
     issues = certificate.is_ca or certificate.subject in issuers
     if certificate.self_issued and (issues or role is Role.CA):
         return ChainPosition.ROOT
-    return ChainPosition.INTERMEDIATE if issues or role is Role.CA else ChainPosition.LEAF
+    return ChainPosition.INTERMEDIATE if issues else ChainPosition.LEAF
 
 
 def _superseded_at(certificate: Certificate | None, chain: Sequence[Reading]) -> datetime | None:

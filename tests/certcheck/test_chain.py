@@ -71,9 +71,9 @@ def test_what_is_presented_is_the_leaf_be_it_what_it_may(first: Reading) -> None
 
 
 @pytest.mark.parametrize(
-    ("anchor", "expected"), [(TOP, ROOT), (OLD_TOP, ROOT), (SELF, ROOT), (SUB, INTERMEDIATE), (HOST, INTERMEDIATE)]
+    ("anchor", "expected"), [(TOP, ROOT), (OLD_TOP, ROOT), (SELF, ROOT), (SUB, INTERMEDIATE), (HOST, LEAF)]
 )
-def test_an_anchor_is_a_root_or_an_intermediate(anchor: Reading, expected: ChainPosition) -> None:
+def test_an_anchor_that_issued_itself_is_a_root(anchor: Reading, expected: ChainPosition) -> None:
     assert positions(Role.CA, anchor) == [expected]
     assert positions(Role.CA, UNREADABLE, anchor) == [None, expected]
 
