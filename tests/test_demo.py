@@ -34,7 +34,9 @@ async def test_the_demo_shows_three_ages_two_events_and_an_unload_and_stops_clea
             assert [row["api_id"] for row in rows] == ["legacy", "billing", "orders"]
         async with client.delete(f"{admin}/apis/legacy") as response:
             assert response.status == 204
-        assert "legacy" not in await _text(client, admin)
+        # A request that was under way may have been counted; nothing else is left.
+        left = [line for line in (await _text(client, admin)).splitlines() if "legacy" in line]
+        assert [line for line in left if 'outcome="after_unload"' not in line] == []
         assert "certificate_batchers 2" in await _text(client, admin)
     demo.send_signal(signal.SIGINT)
     _, errors = await asyncio.wait_for(demo.communicate(), 30)

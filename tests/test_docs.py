@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -16,13 +17,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from exporter.admin.certs import row
 from exporter.admin.openapi import document
 from exporter.app import utc_now
 from exporter.certcheck.certificate import InvalidReason, read_certificate
 from exporter.certcheck.chain import ChainPosition
 from exporter.certcheck.events import REASON_WORDS, ROLE_WORDS, EventKind, ExpiryEvent
-from exporter.certcheck.expiry import State
-from exporter.certcheck.slot import Role, Slot
+from exporter.certcheck.expiry import ExpiryPolicy, State
+from exporter.certcheck.inventory import entries_of
+from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import ErrorReason, Outcome
 from exporter.certcheck.usage import User
 from exporter.check import examine
@@ -186,6 +189,20 @@ def test_events_have_the_names_and_severities_of_the_documentation() -> None:
 def test_messages_have_the_words_of_the_documentation() -> None:
     assert {row[0]: row[1] for row in rows("docs/events.md", "Roles")} == ROLE_WORDS
     assert {row[0]: row[1] for row in rows("docs/events.md", "Reasons")} == REASON_WORDS
+
+
+def test_every_field_of_a_row_is_documented() -> None:
+    reading = replace(read_certificate(Authority().issue("orders-client").der), invalid=InvalidReason.OTHER, detail="x")
+    place = ("orders-client", "orders.internal", 8443, "10.0.0.1")
+    observation = Observation("orders", Role.UPSTREAM, (reading, reading), *place)
+    observation.usage.last_observed_at = NOON
+    fields = set(row(entries_of(observation, ExpiryPolicy())[0], NOON))
+    documented = {
+        name.strip("` ") for names, _ in rows("docs/configuration.md", "Rows of `/certs`") for name in names.split(",")
+    }
+    event = set(json.loads(blocks("docs/events.md", "json")[0])) | {"reason", "network_peer_address"}
+    assert documented <= fields
+    assert fields - documented <= event
 
 
 def test_the_payload_of_the_documentation_has_the_fields_of_an_event() -> None:
