@@ -12,7 +12,7 @@ from exporter.certcheck.certificate import InvalidReason, Reading
 from exporter.certcheck.expiry import ExpiryPolicy
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.text import one_line
-from exporter.certificates.files import CertificateFiles, read_certificates
+from exporter.certificates.files import CertificateFiles, read_watched
 from exporter.globs import Found, Pattern
 from exporter.settings import Settings
 from exporter.sight import is_settled, signature_of
@@ -157,8 +157,9 @@ class WatchedFile:
         return sight, *self._read()
 
     def _read(self) -> tuple[tuple[Reading, ...], bytes]:
-        files = CertificateFiles(Path(self.path), None, self.meant.entry.passphrase_file)
-        material = read_certificates(self.meant.cert_ref, files)
+        entry = self.meant.entry
+        files = CertificateFiles(Path(self.path), None, entry.passphrase_file, entry.passphrase)
+        material = read_watched(self.meant.cert_ref, files)
         return tuple(_shown(reading) for reading in material.chain), material.digest
 
 

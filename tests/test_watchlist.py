@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from exporter.certcheck.certificate import InvalidReason
 from exporter.certcheck.slot import Observation
@@ -99,6 +100,28 @@ async def test_each_entry_is_judged_by_its_own_threshold_where_it_has_one(tmp_pa
     async with watching(tmp_path, "a.pem", own, part) as world:
         states = {Path(each["cert_ref"]).name: each["state"] for each in await rows(world)}
         assert states == {"a.pem": "expiring", "b.pem": "valid", "c.pem": "valid"}
+
+
+def put_store(path: Path, issued: Issued, passphrase: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encryption = BestAvailableEncryption(passphrase)
+    path.write_bytes(pkcs12.serialize_key_and_certificates(b"a", issued.key, issued.certificate, None, encryption))
+    return path
+
+
+async def test_a_store_is_opened_by_its_entrys_passphrase_whichever_it_is_now(tmp_path: Path) -> None:
+    authority = Authority()
+    put_store(tmp_path / "w" / "a.p12", authority.issue("a"), b"first")
+    put_store(tmp_path / "v" / "b.p12", authority.issue("b"), b"second")
+    (tmp_path / "w.pass").write_text("wrong\n")
+    watch = [{"files": "w", "passphrase_file": "w.pass"}, {"files": "v", "passphrase": "wrong"}]
+    async with watching(tmp_path, *watch) as world:
+        assert [each.get("reason") for each in await rows(world)] == ["bad_passphrase"] * 2
+        (tmp_path / "w.pass").write_text("first\n")
+        await rows_when(world, lambda certs: {each.get("cert_name") for each in certs} == {"a", None})
+        watch[1]["passphrase"] = "second"
+        write(tmp_path, "certgauge.yaml", configuration(apis=[], certificates={}, watch=watch))
+        await rows_when(world, lambda certs: {each.get("cert_name") for each in certs} == {"a", "b"})
 
 
 def in_place(file: Path, issued: Issued) -> None:
