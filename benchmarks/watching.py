@@ -47,7 +47,7 @@ class Size:
     rate: int = 200
     connections: int = 4
     changed_per_second: int = 3
-    noticed: int = 3
+    noticed: int = 2
 
 
 QUICK = Size(files=50, rounds=1, seconds=0.5, noticed=1)
