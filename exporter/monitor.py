@@ -135,7 +135,12 @@ class Monitor:
             # Nobody uses what is watched: taking it in is the only observation that there will be.
             self._note(each)
         for each in gone:
-            self._ports.inventory.forget(self._entries.pop(each, ()))
+            entries = self._entries.pop(each, [])
+            self._ports.inventory.forget(entries)
+            for entry in entries:
+                if not entry.gone:
+                    # Nothing has taken over, so nothing can be its renewal.
+                    self._announced.pop(entry.slot, None)
 
     def compare(self, on_disk: Sequence[Observation]) -> None:
         """What the files of its observations hold now and was not taken; empty: just what is in use.

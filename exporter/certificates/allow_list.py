@@ -14,9 +14,15 @@ from exporter.proxy.clients import ClientPolicy, Listed
 
 
 def role_of(material: Material) -> Role:
-    """What a listed file holds: issuers if its first certificate is one, else a client's own."""
+    """What a listed file holds: a client's own, with its chain or without, or issuers.
+
+    The order does not count: a chain that is written from its root on must not let in all that the root has issued.
+    """
+    certificates = [each.certificate for each in material.chain if each.certificate is not None]
     first = material.chain[0].certificate
-    return Role.CA if first is not None and first.is_ca else Role.CLIENT
+    issuers = {each.subject for each in certificates if each.is_ca}
+    has_chain = any(not each.is_ca and each.issuer in issuers for each in certificates)
+    return Role.CA if first is not None and first.is_ca and not has_chain else Role.CLIENT
 
 
 @dataclass(slots=True)
@@ -27,10 +33,12 @@ class _Allowed:
     def add(self, material: Material, observation: Observation | None) -> None:
         """Issuers count only in a file of issuers: who lists a client with its chain does not mean all of its kind."""
         role = role_of(material)
-        for index, (der, certificate) in enumerate(_usable(material)):
+        own = observation if role is Role.CLIENT else None
+        for der, certificate in _usable(material):
             if not certificate.is_ca:
-                is_own = index == 0 and role is Role.CLIENT
-                self.clients.setdefault(der, Listed(certificate, observation if is_own else None))
+                self.clients.setdefault(der, Listed(certificate, own))
+                # The others of the file are listed, too; its slots tell when the first of them was used.
+                own = None
             elif role is Role.CA:
                 self.issuers[der] = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import TypeAlias
 
@@ -231,6 +232,20 @@ def test_an_admission_goes_on_where_another_path_does(tmp_path: Path) -> None:
     policy = listing(tmp_path, soon.root.pem + RENEWED_ROOT.root.pem)
 
     assert [refusal(policy, RENEWED, at=days * DAY) for days in (0, 11, 301)] == [None, None, EXPIRED]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_client_listed_with_its_chain_lets_in_nobody_else_in_whatever_order(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    chain = (MEMBER, UNIT.root, TEAM.root)
+    policy = listing(tmp_path, b"".join(chain[index].pem for index in order))
+
+    assert refusal(policy, MEMBER) is None
+    assert refusal(policy, UNIT.issue("stranger"), UNIT.root) is NOT_ALLOWED
+    observation = policy.judge((MEMBER.der,)).observation
+    assert observation is not None
+    assert (observation.role, observation.cert_ref is None) == (Role.CLIENT, False)
 
 
 # What is observed.
