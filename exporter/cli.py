@@ -39,6 +39,8 @@ _WRONG = 2
 # Requests in flight are young objects that go by themselves. By default, a hundred of them make the collector look for
 # garbage again and again: 5 % of the CPU at 128 connections.
 _COLLECTOR = (20_000, 20, 50)
+# How long a thread that renders or reads may keep the interpreter while the event loop waits for it; by default 5 ms.
+_TURN_SECONDS = 0.0005
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = read()
     telemetry = _telemetry()
     gc.set_threshold(*_COLLECTOR)
+    sys.setswitchinterval(_TURN_SECONDS)
     _on_loop(_serve(settings, read, telemetry))
     return 0
 

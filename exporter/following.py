@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from os import fsencode
-from time import monotonic
+from time import monotonic, sleep
 
 from exporter.certcheck.slot import Observation, Role
 from exporter.globs import Found, expand
@@ -18,7 +18,7 @@ from exporter.watched_file import Entry, Meant, WatchedFile
 _MOST_LOOKS = 10
 _MOST_CHANGES = 200
 """After so many certificates a step ends."""
-_MOST_PER_SLICE = 200
+_MOST_PER_SLICE = 50
 _EXPANDING_SHARE = 0.01
 """Of the time: what looking into directories may take."""
 
@@ -33,8 +33,8 @@ class Pace:
     """Between two looks into directories; more where they take long."""
     rest: float = 0.3
     """How long a file has to look the same before it is read: half a file may be a valid one."""
-    slice: float = 0.002
-    """How long one step goes on finding and reading."""
+    slice: float = 0.0005
+    """How long one step goes on finding and reading: for so long nothing else may run."""
     longest: float = 1.0
     """Between two steps."""
     shortest: float = 0.02
@@ -118,6 +118,13 @@ class Following:
         self._look(monotonic())
         self._look_again(monotonic() + seconds / 2)
         return self.find(seconds)
+
+    def steps(self, seconds: float) -> Changes:
+        """Step, and pause, for so long, or until something has changed: what it was."""
+        until = monotonic() + seconds
+        while not (changes := self.step(self._pace.slice)) and (now := monotonic()) < until:
+            sleep(min(self.pause, until - now))
+        return changes
 
     def find(self, seconds: float) -> Changes:
         """Find and read what is known to be new, without looking at the rest."""

@@ -20,6 +20,7 @@ Exchange: TypeAlias = Callable[[Sequence[Observation], Sequence[Observation]], N
 """Takes what is observed now, and what that stands in place of."""
 
 _START_SLICE_SECONDS = 0.01
+_TURN_SECONDS = 0.25
 _MOST_NAMED = 10
 _FROZEN_AT_ONCE = 2000
 """Certificates."""
@@ -53,7 +54,8 @@ class Watchlist:
             if self._following.is_idle:
                 continue
             try:
-                await self._take(self._following.step, self._pace.slice)
+                # A thread's turn has its price, so it takes many steps.
+                await self._take(self._following.steps, min(self._pace.longest, _TURN_SECONDS))
             except Exception:  # whatever it is, it is of one step: the others go on
                 log.exception("following watched files failed")
 

@@ -26,8 +26,11 @@ LAST_FLUSH = timedelta(seconds=5)
 
 _AT_ONCE = 100
 
-_Distinct: TypeAlias = tuple[Role, str, InvalidReason | None, ExpiryPolicy, datetime | None]
+_Distinct: TypeAlias = tuple[tuple[object, ...], InvalidReason | None]
 """A certificate in a role, and whatever its state depends on: one that cannot be used is told from one that can."""
+
+_Span: TypeAlias = tuple[datetime, datetime]
+"""When a check was made, and until when none is made again."""
 
 
 class ExpiryBatcher:
@@ -61,7 +64,7 @@ class ExpiryBatcher:
         self._inventory = inventory
         self._tally = tally
         self._clock = clock
-        self._checked: dict[_Distinct, tuple[datetime, datetime]] = {}
+        self._checked: dict[_Distinct, _Span] = {}
         self._stopping = asyncio.Event()
 
     @property
@@ -112,18 +115,17 @@ class ExpiryBatcher:
             await asyncio.sleep(0)
         unfit: dict[_Distinct, list[Entry]] = {}
         _group(self.unfit, unfit, now)
-        # Before the first check, so that what is no longer used leaves no cooldown behind.
-        kept = groups.keys() | unfit.keys()
-        self._checked = {key: span for key, span in self._checked.items() if key in kept}
+        # What is no longer used leaves no cooldown behind.
+        self._checked, before = {}, self._checked
         for keys in _chunks(list(groups)):
             for key in keys:
-                await self._check_safely(key, groups[key], self._announced, now)
+                await self._check_safely(key, groups[key], self._announced, now, before.get(key))
             # Twenty thousand in one go would hold up every request.
             await asyncio.sleep(0)
         in_use = {entry.slot: entry.cert_id for entries in unfit.values() for entry in self._in_their_place(entries)}
         for key, entries in unfit.items():
             said: Announced = {}
-            await self._check_safely(key, entries, said, now)
+            await self._check_safely(key, entries, said, now, before.get(key))
             # A good one will be the renewal of what is in use now.
             for slot in said.keys() & in_use.keys():
                 self._announced.setdefault(slot, in_use[slot])
@@ -146,25 +148,26 @@ class ExpiryBatcher:
         self._tally.error(ErrorReason.FLUSH_FAILED)
         log.error("flush failed", exc_info=exc, extra={"api_id": self.api_id})
 
-    async def _check_safely(self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime) -> None:
+    async def _check_safely(
+        self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime, last: _Span | None
+    ) -> None:
         try:
-            await self._check(key, entries, announced, now)
+            await self._check(key, entries, announced, now, last)
         except Exception as exc:  # one certificate must not keep the others from being judged
             self._failed(exc)
 
-    async def _check(self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime) -> None:
-        if self._is_cooling(key, now):
+    async def _check(
+        self, key: _Distinct, entries: list[Entry], announced: Announced, now: datetime, last: _Span | None
+    ) -> None:
+        # A clock set back to before the check ends the cooldown.
+        if last is not None and last[0] <= now < last[1]:
+            self._checked[key] = last
             self._tally.checks[self.api_id, COOLDOWN] += 1
             return
         state = entries[0].state(now)
         self._tally.checks[self.api_id, state] += 1
         if await self._announcer.announce(entries, state, announced, now):
             self._checked[key] = (now, now + self._check_cooldown(entries, now))
-
-    def _is_cooling(self, key: _Distinct, now: datetime) -> bool:
-        checked_at, until = self._checked.get(key, (now, now))
-        # A clock set back to before the check ends the cooldown.
-        return checked_at <= now < until
 
     def _check_cooldown(self, entries: list[Entry], now: datetime) -> timedelta:
         changes = (entry.time_to_change(now) for entry in entries)
@@ -197,5 +200,4 @@ def _group(entries: Iterable[Entry], groups: dict[_Distinct, list[Entry]], now: 
     for entry in entries:
         entry.usage.mark(now)
         if not entry.gone:
-            key = (entry.slot.role, entry.identity, entry.invalid, entry.policy, entry.superseded_at)
-            groups.setdefault(key, []).append(entry)
+            groups.setdefault((entry.judged_as, entry.invalid), []).append(entry)

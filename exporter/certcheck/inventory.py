@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from threading import Lock
@@ -39,6 +39,12 @@ class Entry:
     """Whether it is what its file holds now. None: it is from no file."""
     gone: bool = False
     """A later generation has taken over the slot."""
+    judged_as: tuple[object, ...] = field(init=False, repr=False)
+    """The same for two entries of one role that are the same to a judgement. Made of what is quick to compare."""
+
+    def __post_init__(self) -> None:
+        thresholds = (self.policy.warning_threshold, self.policy.warning_lifetime_fraction)
+        self.judged_as = (self.slot.role.value, self.identity, *thresholds, self.superseded_at)
 
     @property
     def cert_id(self) -> str | None:
