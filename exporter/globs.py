@@ -41,7 +41,7 @@ class Pattern:
     @property
     def root(self) -> str:
         """What the names in references begin after, where an entry has a name."""
-        if self.segments or Path(self.directory).is_dir():
+        if self.segments or _is_directory(self.directory):
             return self.directory
         return self.directory.rpartition("/")[0]
 
@@ -120,8 +120,16 @@ def _kind(entry: os.DirEntry[str]) -> _Kind:
     return _Kind.LINKED if stat.S_ISDIR(mode) else _Kind.FILE if stat.S_ISREG(mode) else _Kind.OTHER
 
 
+def _is_directory(path: str) -> bool:
+    """What cannot be looked at is none: whoever reads it is told why."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def _named(path: str) -> Iterator[Step]:
-    if not Path(path).is_dir():
+    if not _is_directory(path):
         yield Found(path, is_named=True)
         return
     for name, kind in _listed(path):

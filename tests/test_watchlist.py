@@ -204,6 +204,16 @@ async def test_a_pipe_a_loop_and_a_directory_too_deep_to_list_are_told_and_hold_
         assert detail == f"{directory}: cannot be listed: File name too long"
 
 
+async def test_a_name_that_cannot_be_looked_at_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "good.pem", Authority().issue("good"))
+    too_long = "n" * 300 + ".pem"
+    async with watching(tmp_path, too_long, {"files": too_long, "name": "team", "role": "client"}, "good.pem") as world:
+        found = {each["cert_ref"]: (each["state"], each.get("detail")) for each in await rows(world)}
+        path = tmp_path / too_long
+        assert found[str(tmp_path / "good.pem")] == ("valid", None)
+        assert found[str(path)] == ("unreadable", f"{path}: cannot be read: File name too long")
+
+
 async def test_names_that_are_no_text_and_files_of_any_size_are_shown_safely(tmp_path: Path) -> None:
     authority = Authority()
     names = [b"a\xff.pem", b"a\xfe.pem", b"line\nbreak.pem", b"n" * 251 + b".pem"]
