@@ -41,6 +41,9 @@ class Sightings:
         self._policy = policy
         self._generation = generation
         self._pending: dict[_Place, Observation] = {}
+        """Of what was seen in each place, what will be missed first, or is missed already."""
+        self._latest: dict[_Place, Observation] = {}
+        """What a node has presented after that: it is settled the next time."""
         self._known: set[_Place] = set()
 
     def adopt(self, entries: Iterable[Entry]) -> None:
@@ -53,18 +56,24 @@ class Sightings:
         self._known = {_place(entry.slot) for entry in self.entries}
 
     def note(self, observation: Observation) -> bool:
-        """Note a chain in use. O(1). False: too many new ones have come since the last `settle()`."""
+        """Note a chain in use. O(1). False: too many new ones have come since the last `settle()`.
+
+        Several servers may be behind one address: none that is fine hides one that is not.
+        """
         place = _place(observation.first_slot)
         before = self._pending.get(place)
         if before is None and place not in self._known and len(self._pending) >= MOST_OBSERVED:
             return False
-        if before is None or not _outlasts(observation, before):
+        if before is None or _first_missed(observation) <= _first_missed(before):
             self._pending[place] = observation
+            self._latest.pop(place, None)
+        elif not observation.is_named:
+            self._latest[place] = observation
         return True
 
     def settle(self, now: datetime) -> Settled:
         """Give what was noted its place. Where there is too much, what was seen longest ago goes."""
-        pending, self._pending = self._pending, {}
+        pending, self._pending, self._latest = self._pending, self._latest, {}
         every = (entry for one in pending.values() for entry in entries_of(one, self._policy, self._generation))
         # Clients share their issuers: of one slot, one entry.
         seen = {entry.slot: entry for entry in every}
@@ -94,14 +103,10 @@ def _place(slot: Slot) -> _Place:
     return slot.role, slot.server_address, slot.server_port, slot.peer_address
 
 
-def _outlasts(observation: Observation, other: Observation) -> bool:
-    """Whether, of two that clients present under one name, this one expires later: the other will be missed first."""
-    return observation.is_named and _not_after(observation) > _not_after(other)
-
-
-def _not_after(observation: Observation) -> datetime:
-    certificate = observation.chain[0].certificate
-    return certificate.not_after if certificate else _NEVER
+def _first_missed(observation: Observation) -> tuple[bool, datetime]:
+    """A sort key: what has failed verification before the rest, then what expires first."""
+    leaf = observation.chain[0]
+    return leaf.invalid is None, leaf.certificate.not_after if leaf.certificate else _NEVER
 
 
 def _is_away(entry: Entry, now: datetime) -> bool:

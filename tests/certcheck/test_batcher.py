@@ -398,6 +398,23 @@ async def test_an_upstream_that_presents_a_new_certificate_is_renewed() -> None:
     assert len(stage.inventory.entries()) == 1
 
 
+@pytest.mark.parametrize(
+    "bad", [fine(-DAY), fine(DAY), unusable(InvalidReason.UNKNOWN_ISSUER, certificate(400 * DAY))]
+)
+async def test_a_node_that_was_bad_between_two_flushes_is_told_of_whatever_came_behind_it(bad: Reading) -> None:
+    stage = Stage()
+    batcher = stage.batcher(policy=no_cooldowns())
+    good = presented(fine(200 * DAY))
+    for each in (good, presented(bad), good):
+        batcher.observe(each)
+    await batcher.flush()
+    assert len(stage.sink.kinds) == 1
+    await batcher.flush()
+
+    assert [entry.cert_id for entry in stage.inventory.entries()] == [certificate(200 * DAY).cert_id]
+    assert stage.sink.kinds[1:] == [RENEWED]
+
+
 async def test_a_chain_that_got_shorter_leaves_no_slot_behind() -> None:
     stage = Stage()
     batcher = stage.batcher(policy=no_cooldowns())
