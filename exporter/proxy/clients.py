@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from exporter.certcheck.certificate import Certificate, Reading, read_certificate
@@ -13,6 +14,8 @@ from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.usage import Usage
 from exporter.proxy.core import Fields
 from exporter.proxy.errors import Refusal
+
+_MOST_KNOWN = 1000
 
 Path: TypeAlias = tuple[Certificate, ...]
 """From a leaf to an issuer that is trusted, both included; or a leaf that is trusted itself."""
@@ -76,6 +79,8 @@ class ClientPolicy:
         self._listed = dict(listed)
         self._verify = verify
         self._observes = observes
+        # One for all connections of a client: each would count for itself.
+        self._observation_of = lru_cache(_MOST_KNOWN)(self._presented)
 
     def judge(self, chain: tuple[bytes, ...]) -> Admission:
         """What to make of a chain as it was presented, leaf first. Costs a millisecond: call it once for each chain.
@@ -108,8 +113,10 @@ class ClientPolicy:
         if listed is not None and listed.observation is not None:
             return listed.observation
         # The trusted issuer has a slot of its own already.
-        presented = path[:-1] or path
-        return Observation(self._api_id, Role.CLIENT, tuple(Reading(each) for each in presented))
+        return self._observation_of(path[:-1] or path)
+
+    def _presented(self, path: Path) -> Observation:
+        return Observation(self._api_id, Role.CLIENT, tuple(Reading(each) for each in path))
 
 
 def presented(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:

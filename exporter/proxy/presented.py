@@ -86,4 +86,6 @@ class Presented:
         if reason is not None:
             leaf = Reading(leaf.certificate, leaf.invalid or reason, leaf.detail or words)
         place = (None, target.host, target.port, address)
-        return Observation(self._upstream.api_id, Role.UPSTREAM_SERVER, (leaf, *others), *place)
+        # One count for a node, whatever it presents: connections of before a renewal are still used.
+        usage = next((each.usage for (at, *_), each in self._known.items() if at == address), Usage())
+        return Observation(self._upstream.api_id, Role.UPSTREAM_SERVER, (leaf, *others), *place, usage=usage)

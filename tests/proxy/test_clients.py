@@ -269,6 +269,13 @@ def test_a_verified_certificate_is_observed_with_its_intermediates_and_without_w
     assert [slot.cert_name for slot in observation.slots()] == ["member", "unit", "team"]
 
 
+def test_what_two_connections_of_one_client_depend_on_is_counted_once(tmp_path: Path) -> None:
+    policy = listing(tmp_path, ROOT.root.pem)
+    one, other = (policy.judge((CLIENT.der,)).observation for _ in range(2))
+    assert one is not None
+    assert one is other
+
+
 def test_the_shortest_path_is_observed(tmp_path: Path) -> None:
     chain = (MEMBER.der, UNIT.root.der, TEAM.root.der)
     observation = listing(tmp_path, ROOT.root.pem + UNIT.root.pem).judge(chain).observation

@@ -354,6 +354,21 @@ def test_a_certificate_that_verifies_again_is_valid_again(tmp_path: Path, author
 
 
 @pytest.mark.parametrize("core", CORES)
+def test_of_several_behind_one_address_the_bad_one_is_told_of_and_requests_are_counted_together(
+    tmp_path: Path, authority: Authority, core: str
+) -> None:
+    good, renewed = authority.issue("127.0.0.1", 200 * DAY), authority.issue("127.0.0.1", 300 * DAY)
+    behind = [context(each) for each in (authority.issue("127.0.0.1", -DAY), good, renewed)]
+    for world in worlds(tmp_path, authority, core, {"balanced": (good,)}):
+        for _ in range(3):
+            for world.servers["balanced"].tls in behind:
+                world.post("balanced")
+            judged_again(world.process, "balanced", times=1)
+        assert world.announced("balanced", 1)[0] == (EXPIRED, None)
+        wait_until(lambda world=world: only(world.rows("balanced"))["requests_last_hour"] == 6)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("core", CORES)
 def test_what_upstreams_present_is_not_looked_at_where_monitoring_is_off(
     tmp_path: Path, authority: Authority, core: str
 ) -> None:
