@@ -28,6 +28,7 @@ from exporter.certcheck.inventory import entries_of
 from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import ErrorReason, Outcome
 from exporter.certcheck.usage import User
+from exporter.certcheck.users import Users
 from exporter.check import examine
 from exporter.config import ApiDefinition, ApiMonitor, Configuration, Handler
 from exporter.proxy.errors import Refusal
@@ -208,7 +209,9 @@ def test_every_field_of_a_row_is_documented() -> None:
 def test_the_payload_of_the_documentation_has_the_fields_of_an_event() -> None:
     certificate = read_certificate(Authority().issue("orders-client").der).certificate
     slot = Slot("orders", Role.UPSTREAM, "orders-client", "orders.internal", 8443)
-    event = ExpiryEvent(EventKind.EXPIRING_SOON, "1", slot, NOON, certificate, used_by=(User("orders", NOON, 4711),))
+    event = ExpiryEvent(
+        EventKind.EXPIRING_SOON, "1", slot, NOON, certificate, used_by=Users.of((User("orders", NOON, 4711),))
+    )
     assert list(json.loads(blocks("docs/events.md", "json")[0])) == list(event.payload())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -271,6 +272,15 @@ async def test_a_node_is_forgotten_when_others_have_been_used_for_seven_days_wit
 
 
 # Who depends on it.
+
+
+async def test_a_thousand_apis_announce_what_they_share_without_holding_up_everything() -> None:
+    world = World()
+    async with world.gateway() as gateway:
+        began_at = perf_counter()
+        await gateway.load(*(plan(f"api-{number}", reading(10 * DAY), policy=SLOW) for number in range(1000)))
+        await world.events(1000)
+        assert perf_counter() - began_at < 1
 
 
 async def test_an_event_tells_who_uses_the_certificate_busiest_first() -> None:

@@ -88,7 +88,7 @@ def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, A
         "days_remaining": days_remaining(certificate.not_after, now),
         "key_type": certificate.key_type,
         "signature_algorithm": certificate.signature_algorithm,
-        "used_by": [user.shown() for user in users_of(users, now)],
+        "used_by": [user.shown() for user in users_of(((each.slot.api_id, each.usage) for each in users), now)],
         "slots": [row(entry, now) for entry in users],
     }
 

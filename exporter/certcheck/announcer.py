@@ -15,7 +15,6 @@ from exporter.certcheck.inventory import Entry, Inventory
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventSink
 from exporter.certcheck.slot import Slot
 from exporter.certcheck.tally import ErrorReason, Tally
-from exporter.certcheck.users import users_of
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ class Announcer:
                     entry.reading.certificate,
                     reason,
                     previous,
-                    users_of(self._inventory.users(entry.cert_id), now) if entry.cert_id else (),
+                    self._inventory.users(entry.cert_id, now) if entry.cert_id else None,
                 )
             )
         finally:

@@ -11,7 +11,7 @@ from exporter.certcheck.certificate import Certificate, InvalidReason
 from exporter.certcheck.expiry import days_remaining, days_since_expiry
 from exporter.certcheck.slot import Role, Slot
 from exporter.certcheck.text import rfc3339
-from exporter.certcheck.usage import User
+from exporter.certcheck.users import Users
 
 
 class EventKind(StrEnum):
@@ -22,8 +22,6 @@ class EventKind(StrEnum):
     RENEWED = "CertificateRenewed"
     INVALID = "CertificateInvalid"
 
-
-_MOST_USERS = 20
 
 ROLE_WORDS = {
     Role.UPSTREAM: "Upstream",
@@ -63,8 +61,8 @@ class ExpiryEvent:
     certificate: Certificate | None = None
     reason: InvalidReason | None = None
     previous_cert_id: str | None = None
-    used_by: tuple[User, ...] = ()
-    """Who uses the certificate, busiest first."""
+    used_by: Users | None = None
+    """Who uses the certificate, where one could be read."""
 
     @property
     def message(self) -> str:
@@ -83,7 +81,7 @@ class ExpiryEvent:
 
     def payload(self) -> dict[str, Any]:
         """The attributes of the log record and the body of a webhook. What is unknown is absent."""
-        slot, certificate = self.slot, self.certificate
+        slot, certificate, used_by = self.slot, self.certificate, self.used_by
         fields: dict[str, Any] = {
             "event": self.kind.value,
             "event_id": self.event_id,
@@ -102,8 +100,8 @@ class ExpiryEvent:
             "network_peer_address": slot.peer_address,
             "reason": self.reason.value if self.reason else None,
             "previous_cert_id": self.previous_cert_id,
-            "requests_last_hour": sum(user.requests_last_hour for user in self.used_by) if self.used_by else None,
-            "used_by": [user.shown() for user in self.used_by[:_MOST_USERS]] or None,
+            "requests_last_hour": used_by.requests_last_hour if used_by and used_by.busiest else None,
+            "used_by": [user.shown() for user in used_by.busiest] or None if used_by else None,
         }
         return {key: value for key, value in fields.items() if value is not None}
 

@@ -15,9 +15,11 @@ from exporter.certcheck.expiry import ExpiryPolicy, State, judge, time_to_change
 from exporter.certcheck.slot import Observation, Role, Slot
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.certcheck.usage import Usage
+from exporter.certcheck.users import Users, users_of
 
 log = logging.getLogger(__name__)
 
+_SECOND = timedelta(seconds=1)
 _COUNTED = frozenset({Role.UPSTREAM, Role.UPSTREAM_SERVER, Role.CLIENT})
 
 
@@ -119,6 +121,7 @@ class Inventory:
         self._entries: dict[Slot, Entry] = {}
         self._waiting: dict[Slot, Entry] = {}
         self._by_cert_id: dict[str, dict[Slot, Entry]] = {}
+        self._users: dict[str, tuple[datetime, Users]] = {}
         self._generations = count(1)
         self._lock = Lock()
 
@@ -172,19 +175,26 @@ class Inventory:
         with self._lock:
             return list(self._entries.values())
 
-    def users(self, cert_id: str) -> list[Entry]:
-        """The slots that a certificate is in. O(1) but for their number."""
-        with self._lock:
-            return list(self._by_cert_id.get(cert_id, {}).values())
+    def users(self, cert_id: str, now: datetime) -> Users:
+        """Who uses a certificate, as it was a second ago at most: thousands of APIs may announce one they share."""
+        known = self._users.get(cert_id)
+        if known is None or not timedelta(0) <= now - known[0] < _SECOND:
+            with self._lock:
+                entries = list(self._by_cert_id.get(cert_id, {}).values())
+            users = Users.of(users_of(((entry.slot.api_id, entry.usage) for entry in entries), now))
+            known = self._users[cert_id] = now, users
+        return known[1]
 
     def _keep(self, entry: Entry) -> None:
         self._entries[entry.slot] = entry
         if entry.cert_id is not None:
+            self._users.pop(entry.cert_id, None)
             self._by_cert_id.setdefault(entry.cert_id, {})[entry.slot] = entry
 
     def _drop(self, entry: Entry) -> None:
         del self._entries[entry.slot]
         if entry.cert_id is not None:
+            self._users.pop(entry.cert_id, None)
             users = self._by_cert_id[entry.cert_id]
             del users[entry.slot]
             if not users:

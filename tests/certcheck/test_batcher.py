@@ -398,9 +398,7 @@ async def test_an_upstream_that_presents_a_new_certificate_is_renewed() -> None:
     assert len(stage.inventory.entries()) == 1
 
 
-@pytest.mark.parametrize(
-    "bad", [fine(-DAY), fine(DAY), unusable(InvalidReason.UNKNOWN_ISSUER, certificate(400 * DAY))]
-)
+@pytest.mark.parametrize("bad", [fine(-DAY), fine(DAY), unusable(InvalidReason.UNKNOWN_ISSUER, certificate(400 * DAY))])
 async def test_a_node_that_was_bad_between_two_flushes_is_told_of_whatever_came_behind_it(bad: Reading) -> None:
     stage = Stage()
     batcher = stage.batcher(policy=no_cooldowns())

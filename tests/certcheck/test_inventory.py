@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,7 +17,7 @@ from exporter.certcheck.usage import Usage
 from tests.certcheck import DAY, certificate, fine, seen, unusable
 from tests.fakes import NOON
 
-POLICY = ExpiryPolicy()
+POLICY, SECOND = ExpiryPolicy(), timedelta(seconds=1)
 
 
 def entry(reading: Reading, ref: str = "orders-client", observed_at: datetime | None = None, index: int = 0) -> Entry:
@@ -215,3 +215,18 @@ def test_what_was_beyond_the_limit_gets_the_room_that_is_made() -> None:
     inventory.forget([gone])
     inventory.forget([first])
     assert held(inventory) == {waiting}
+
+
+def test_who_uses_a_certificate_is_found_out_once_a_second_and_when_others_come_or_go() -> None:
+    inventory = Inventory(Tally())
+    one, other = entry(fine()), entry(fine(), "another")
+    inventory.put([one])
+    cert_id, before = one.cert_id or "", inventory.users(one.cert_id or "", NOON)
+    one.usage.requests = 7
+    assert inventory.users(cert_id, NOON + SECOND - timedelta.resolution) is before
+    assert inventory.users(cert_id, NOON + SECOND).requests_last_hour == 7
+    other.usage.requests = 9
+    inventory.put([other])
+    assert inventory.users(cert_id, NOON + SECOND).requests_last_hour == 9
+    inventory.forget([other])
+    assert inventory.users(cert_id, NOON + SECOND).requests_last_hour == 7
