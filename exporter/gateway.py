@@ -40,6 +40,11 @@ class Api:
         self._in_flight = 0
         self._idle = asyncio.Event()
 
+    def calls(self, observation: Observation) -> bool:
+        """Whether what was seen in a handshake may be its own: one of the generation before may end only now."""
+        target = self.plan.upstream.target
+        return observation.server_address is None or observation.address == (target.host, target.port)
+
     def begin(self) -> None:
         """A request has begun that will have to finish before the generation is gone."""
         self._in_flight += 1
@@ -220,7 +225,7 @@ class Gateway:
         if observation.api_id is None:
             return self._own
         api = self._apis.get(observation.api_id)
-        return api.monitor if api else None
+        return api.monitor if api is not None and api.calls(observation) else None
 
     def _swap(self, apis: dict[str, Api], retired: Collection[Api]) -> None:
         """From one set of APIs to another, without a moment between."""

@@ -115,6 +115,9 @@ class Monitor:
     def retire(self) -> None:
         """Take no more observations, and start nothing any more."""
         self._retired = True
+        if self._batcher is not None:
+            # The next generation may have been made of what the files hold now.
+            self._batcher.unfit = []
 
     async def stop(self) -> None:
         """Stop the batcher, if one was ever started, wait for its last flush, and end the series."""

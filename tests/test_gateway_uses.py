@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -14,8 +15,10 @@ from exporter.certcheck.certificate import InvalidReason, Reading
 from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Entry
 from exporter.certcheck.slot import Observation, Role
+from exporter.certcheck.tally import Outcome
 from exporter.gateway import Gateway
-from exporter.plan import MonitorPlan
+from exporter.plan import ApiPlan, MonitorPlan
+from exporter.target import Target
 from tests.plans import QUICK, World, certificate, plan, reading, use
 
 DAY = timedelta(days=1)
@@ -87,6 +90,21 @@ async def test_a_good_file_after_a_bad_one_is_a_renewal_and_the_old_one_meanwhil
         assert await world.events(2) == [INVALID, RENEWED]
         event = world.sink.events[1].payload()
         assert (event["cert_id"], event["previous_cert_id"]) == ("c" * 64, "a" * 64)
+
+
+async def test_what_was_not_taken_is_not_announced_again_by_the_generation_that_ends() -> None:
+    world = World()
+    always = replace(QUICK, event_cooldown=timedelta(0))
+    async with world.gateway() as gateway:
+        await gateway.load(plan("orders", reading(100 * DAY), policy=always))
+        gateway.compare({"orders": on_disk(MISMATCH)})
+        await world.events(1)
+        finishing = await gateway.change(load=[plan("orders", reading(300 * DAY, "c" * 64), policy=always)])
+        gateway.compare({})
+        begun = len(world.sink.kinds)
+        await asyncio.shield(finishing)
+        await gateway.unload("orders")
+        assert world.sink.kinds[begun:] == [RENEWED]
 
 
 async def test_an_old_file_that_is_put_back_is_no_renewal() -> None:
@@ -210,8 +228,8 @@ async def test_flushing_twenty_thousand_gives_way_to_others() -> None:
 # What was presented before.
 
 
-def presented(*chain: Reading, peer: str = "10.0.0.1", port: int = 8443) -> Observation:
-    return Observation("orders", Role.UPSTREAM_SERVER, chain, None, "orders.internal", port, peer)
+def presented(*chain: Reading, peer: str = "10.0.0.1") -> Observation:
+    return Observation("orders", Role.UPSTREAM_SERVER, chain, None, "orders.internal", 8443, peer)
 
 
 def nodes(world: World) -> dict[str | None, State]:
@@ -246,14 +264,31 @@ async def test_what_an_upstream_presented_outlives_a_reload_of_its_api() -> None
         assert nodes(world) == {}
 
 
+def elsewhere() -> ApiPlan:
+    """The same API with another target."""
+    before = plan("orders", reading(100 * DAY))
+    return replace(before, upstream=replace(before.upstream, target=Target("https", "orders.internal", 9999, "/")))
+
+
 async def test_what_another_target_presented_ends_with_its_generation() -> None:
     world = World()
     async with world.gateway() as gateway:
         await gateway.load(plan("orders", reading(100 * DAY)))
-        await sighted(gateway, world, presented(reading(10 * DAY), port=9999))
-        finishing = await gateway.change(load=[plan("orders", reading(100 * DAY))])
+        await sighted(gateway, world, presented(reading(10 * DAY)))
+        finishing = await gateway.change(load=[elsewhere()])
         await asyncio.shield(finishing)
         assert nodes(world) == {}
+
+
+async def test_a_handshake_that_ends_when_its_target_is_replaced_is_not_taken_for_one_with_the_new_target() -> None:
+    world = World()
+    async with world.gateway() as gateway:
+        await gateway.load(plan("orders", reading(100 * DAY)))
+        await gateway.load(elsewhere())
+        gateway.observe(presented(reading(-DAY)))
+        await gateway.unload("orders")
+        assert world.sink.kinds == []
+        assert world.tally.observations["orders", Role.UPSTREAM_SERVER, Outcome.AFTER_UNLOAD] == 1
 
 
 async def test_a_node_is_forgotten_when_others_have_been_used_for_seven_days_without_it() -> None:

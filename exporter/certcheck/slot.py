@@ -65,6 +65,11 @@ class Observation:
     usage: Usage = field(default_factory=Usage, repr=False)
 
     @property
+    def address(self) -> tuple[str | None, int | None]:
+        """Of the server that is involved."""
+        return self.server_address, self.server_port
+
+    @property
     def is_named(self) -> bool:
         """Whether its slots are told apart by the names of the certificates: a client presented them."""
         return self.cert_ref is None and self.server_address is None
