@@ -13,6 +13,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from exporter.proxy.dialing import race
 from exporter.proxy.presented import Peer, Presented
 
 _CHUNK = 64 * 1024
@@ -92,19 +93,20 @@ class Connector(aiohttp.TCPConnector):
     async def _wrap_create_connection(
         self, *args: Any, addr_infos: list[Any], req: aiohttp.ClientRequest, **named: Any
     ) -> tuple[asyncio.Transport, ResponseHandler]:
-        """One address after the other: of several, the library does not tell which one failed verification."""
-        error: aiohttp.ClientConnectorError | None = None
+        """Dials itself: of several addresses, the library does not tell which one failed verification."""
         # Emptied, for the library would try again what is left.
-        while addr_infos:
-            info = addr_infos.pop(0)
-            try:
-                return await super()._wrap_create_connection(*args, addr_infos=[info], req=req, **named)
-            except aiohttp.ClientConnectorCertificateError as exc:
-                self._presented.failed(info[4][0], exc.certificate_error)
-                raise
-            except aiohttp.ClientConnectorError as exc:
-                error = exc
-        raise error or aiohttp.ClientConnectionError
+        found, addr_infos[:] = [*addr_infos], []
+        try:
+            connected, address = await race(self._loop, found)
+        except OSError as exc:
+            raise aiohttp.ClientConnectorError(req.connection_key, exc) from exc
+        try:
+            return await self._wrap_existing_connection(*args, req=req, sock=connected, **named)
+        except BaseException as exc:
+            connected.close()
+            if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+                self._presented.failed(address, exc.certificate_error)
+            raise
 
     async def retry_if_stale(
         self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

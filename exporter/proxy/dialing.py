@@ -24,6 +24,15 @@ async def dial(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tuple[s
         found: Sequence[AddrInfoType] = [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
     else:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await race(loop, found)
+
+
+async def race(loop: asyncio.AbstractEventLoop, found: Sequence[AddrInfoType]) -> tuple[socket.socket, str]:
+    """The same, of addresses that have been looked up.
+
+    Raises:
+        OSError: none of them can be reached.
+    """
     connected = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=0.25, loop=loop)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

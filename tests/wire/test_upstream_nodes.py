@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
@@ -160,5 +160,34 @@ def test_the_one_node_that_has_expired_is_the_one_that_is_announced(
             payloads = [event.payload() for event in gateway.sink.events]
             told = [(each["event"], each["network_peer_address"], each["cert_id"]) for each in payloads]
             assert told == [("CertificateExpired", NODES[1], expired.cert_id)]
+
+    on_such_a_loop(test())
+
+
+@contextmanager
+def silent(address: str, port: int) -> Iterator[None]:
+    """Nobody answers there: of a listener whose queue is full, the system drops what comes."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_an_address_that_does_not_answer_holds_up_no_request(tmp_path: Path, authority: Authority, core: str) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            server = await asyncio.start_server(_answer, NODES[0], 0, ssl=context(authority.issue(NAME)))
+            await stack.enter_async_context(server)
+            port = server.sockets[0].getsockname()[1]
+            stack.enter_context(silent(NODES[1], port))
+            gateway = await stack.enter_async_context(world(tmp_path, authority, core, port))
+            for _ in NODES:
+                assert await gateway.get(gateway.proxy_url + "/") == (200, "hello")
 
     on_such_a_loop(test())
