@@ -121,10 +121,10 @@ def _kind(entry: os.DirEntry[str]) -> _Kind:
 
 
 def _is_directory(path: str) -> bool:
-    """What cannot be looked at is none: whoever reads it is told why."""
+    """False also where that cannot be told, for the way there is closed: whoever reads it is told, and so tells."""
     try:
-        return Path(path).is_dir()
-    except OSError:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
         return False
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,27 @@ def test_no_step_is_long_however_many_names_are_left_out(tmp_path: Path) -> None
 )
 def test_what_a_name_stands_for_is_the_fixed_directory(tree: Path, files: str, root: str) -> None:
     assert Path(Pattern.of(tree, files).root) == tree / root
+
+
+@pytest.mark.parametrize("files", ["x" * 256, "x" * 256 + "/y", "a.pem/y", "\0"])
+def test_a_name_that_leads_nowhere_is_found_for_its_reader_to_be_told(tree: Path, files: str) -> None:
+    pattern = Pattern.of(tree, files)
+    assert pattern.root == pattern.directory.rpartition("/")[0]
+    assert [*expand(pattern)] == [Found(f"{tree}/{files}", is_named=True)]
+
+
+def test_a_directory_behind_a_closed_one_is_found_for_its_reader_to_be_told(tree: Path) -> None:
+    closed = subprocess.run([sys.executable, "-c", _AS_NOBODY, str(tree)], capture_output=True, text=True, check=True)
+    assert closed.stdout == f"Found(path='{tree}/x/y', is_named=True, problem='')\n"
+
+
+_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from exporter.globs import Pattern, expand
+tree = Path(sys.argv[1])
+(tree / "x").chmod(0)
+if os.getuid() == 0:
+    os.seteuid(65534)
+print(*expand(Pattern.of(tree, "x/y")))
+"""
