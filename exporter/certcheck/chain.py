@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import NamedTuple
 
 from exporter.certcheck.certificate import Certificate, Reading
@@ -38,10 +39,11 @@ def links(role: Role, chain: Sequence[Reading], *, first_is_leaf: bool) -> list[
         # Most are alone, and there may be tens of thousands.
         return [Link(_position(role, certificates[0], frozenset(), is_first=first_is_leaf))]
     issuers = frozenset(each.issuer for each in certificates if each and each.issuer and not each.self_issued)
+    superseded_at = _superseded_at(chain)
     return [
         Link(
             _position(role, certificate, issuers, is_first=first_is_leaf and index == 0),
-            None if first_is_leaf and index == 0 else _superseded_at(certificate, chain),
+            None if first_is_leaf and index == 0 else superseded_at.get(index),
         )
         for index, certificate in enumerate(certificates)
     ]
@@ -60,18 +62,24 @@ def _position(
     return ChainPosition.INTERMEDIATE if issues else ChainPosition.LEAF
 
 
-def _superseded_at(certificate: Certificate | None, chain: Sequence[Reading]) -> datetime | None:
-    if certificate is None or certificate.subject is None:
-        return None
-    newer = (
-        reading.certificate.not_before
-        for reading in chain
-        if reading.certificate is not None
-        and reading.invalid is None
-        and reading.certificate.not_after > certificate.not_after
-        and _place(reading.certificate) == _place(certificate)
-    )
-    return min(newer, default=None)
+def _superseded_at(chain: Sequence[Reading]) -> dict[int, datetime]:
+    """From when on, by their index, those are superseded that are. A bundle may have thousands: each is taken once."""
+    places: dict[tuple[object, ...], list[tuple[Certificate, int]]] = {}
+    for index, reading in enumerate(chain):
+        if reading.certificate is not None and reading.certificate.subject is not None:
+            places.setdefault(_place(reading.certificate), []).append((reading.certificate, index))
+    return {index: at for each in places.values() if len(each) > 1 for index, at in _of_one_place(each, chain)}
+
+
+def _of_one_place(members: list[tuple[Certificate, int]], chain: Sequence[Reading]) -> Iterator[tuple[int, datetime]]:
+    begins: datetime | None = None
+    newest_first = sorted(members, key=lambda each: each[0].not_after, reverse=True)
+    for _, together in groupby(newest_first, key=lambda each: each[0].not_after):
+        ends_then = list(together)
+        if begins is not None:
+            yield from ((index, begins) for _, index in ends_then)
+        usable = [certificate.not_before for certificate, index in ends_then if chain[index].invalid is None]
+        begins = min(filter(None, (begins, *usable)), default=None)
 
 
 def _place(certificate: Certificate) -> tuple[object, ...]:

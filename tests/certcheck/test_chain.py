@@ -136,3 +136,11 @@ def test_what_is_presented_is_never_superseded_and_neither_is_what_has_no_name()
     assert superseded(NEWER, OLDER, first_is_leaf=True) == [None, NOON - DAY]
     nameless = made(None, None, left=31 * DAY)
     assert superseded(NAMELESS, nameless) == [None, None]
+
+
+@pytest.mark.timeout(10)
+def test_in_a_bundle_of_ten_thousand_all_but_the_newest_are_superseded() -> None:
+    """Each held against each other would take minutes."""
+    bundle = [made("CN=top", "CN=top", ca=True, left=number * DAY) for number in range(10_000)]
+
+    assert superseded(*bundle).count(None) == 1
