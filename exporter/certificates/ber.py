@@ -13,6 +13,10 @@ MOST_ELEMENTS = 10_000
 
 _CONSTRUCTED = 0x20
 _DEEPEST = 16
+_DEEPEST_STRING = 5
+"""As deep as OpenSSL goes, for strings in parts in parts."""
+# Of a value, in bytes. To work with larger ones takes minutes, or holds up everything else.
+_LONGEST_NUMBER, _LONGEST_OID = 8, 128
 
 
 class BerError(ValueError):
@@ -29,13 +33,17 @@ class Element(NamedTuple):
 
     def number(self) -> int:
         """The value of an INTEGER."""
-        if self.tag != INTEGER or not self.content:
-            raise BerError("not a number")
+        if self.tag != INTEGER or not 1 <= len(self.content) <= _LONGEST_NUMBER:
+            raise BerError("not a number, or not one that counts anything")
         return int.from_bytes(self.content, "big", signed=True)
 
-    def octets(self) -> bytes:
+    def octets(self, depth: int = 0) -> bytes:
         """The value of an OCTET STRING, its tag implicit or not; in BER it may come in parts (X.690 section 8.7.3)."""
-        return b"".join(part.octets() for part in elements(self.content)) if self.tag & _CONSTRUCTED else self.content
+        if not self.tag & _CONSTRUCTED:
+            return self.content
+        if depth == _DEEPEST_STRING:
+            raise BerError("nested too deeply")
+        return b"".join(part.octets(depth + 1) for part in elements(self.content))
 
 
 def elements(data: bytes) -> Iterator[Element]:
@@ -72,7 +80,7 @@ def first(data: bytes) -> Element:
 
 def dotted(element: Element) -> str:
     """The value of an OBJECT IDENTIFIER (X.690 section 8.19)."""
-    if element.tag != OID or not element.content or element.content[-1] & 0x80:
+    if element.tag != OID or not 1 <= len(element.content) <= _LONGEST_OID or element.content[-1] & 0x80:
         raise BerError("not an object identifier")
     arcs, value = [], 0
     for byte in element.content:

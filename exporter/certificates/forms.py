@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 
 from exporter.certcheck.certificate import InvalidReason
@@ -29,7 +30,18 @@ _ENCRYPTED = "ENCRYPTED PRIVATE KEY"
 
 
 def contents(data: bytes, passphrase: bytes, *, with_keys: bool) -> Contents:
-    """All that is in a file, as far as it can be decoded. Without `with_keys` no key is opened."""
+    """All that is in a file, as far as it can be decoded, but for more certificates than anybody uses.
+
+    Without `with_keys` no key is opened.
+    """
+    found = _contents(data, passphrase, with_keys=with_keys)
+    if len(found.blocks) <= MOST_ELEMENTS:
+        return found
+    one_too_many = Block(None, "one too many, and what follows is not read")
+    return replace(found, blocks=(*found.blocks[:MOST_ELEMENTS], one_too_many))
+
+
+def _contents(data: bytes, passphrase: bytes, *, with_keys: bool) -> Contents:
     if data.startswith(jks.MAGICS):
         return jks.contents(data, passphrase, with_keys=with_keys)
     if _may_be_der(data):
@@ -92,14 +104,14 @@ def _label(tags: list[int]) -> str:
 def _pem(data: bytes, passphrase: bytes, *, with_keys: bool) -> Contents:
     found: list[Block] = []
     is_ordered = True
-    for label, der in islice(blocks(data), MOST_ELEMENTS + 1):
+    for label, der in blocks(data):
+        if len(found) > MOST_ELEMENTS:
+            break
         if label.endswith(b"CERTIFICATE"):
             found.append(Block(der) if der is not None else Block(None, "its base64 is broken"))
         else:
             found += _message(der)
             is_ordered = False
-    if len(found) > MOST_ELEMENTS:
-        found[MOST_ELEMENTS:] = [Block(None, "one too many, and what follows is not read")]
     key = key_block(data) if with_keys else None
     keyed = _pem_key(key, passphrase) if key is not None else Contents()
     return Contents(tuple(found), keyed.keys, keyed.problem, is_ordered)

@@ -15,7 +15,7 @@ from hmac import compare_digest
 
 from exporter.certcheck.certificate import InvalidReason
 from exporter.certcheck.text import printable
-from exporter.certificates.ber import children, dotted
+from exporter.certificates.ber import MOST_ELEMENTS, children, dotted
 from exporter.certificates.contents import Block, Contents, UnusableError, closed, pem, several
 from exporter.certificates.pbe import is_private_key_info
 
@@ -48,6 +48,13 @@ class _SecretKeyError(Exception):
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
+        self._left = MOST_ELEMENTS
+
+    def count(self) -> None:
+        """One more certificate, or key."""
+        self._left -= 1
+        if self._left < 0:
+            raise _CutError(f"is one more than {MOST_ELEMENTS:,}, and what follows is not read")
 
     def take(self, size: int) -> bytes:
         if self.at + size > len(self.data):
@@ -106,6 +113,7 @@ def _entry(reader: _Reader, number: int, *, is_jceks: bool) -> tuple[_Entry, int
     kind, alias, _ = reader.number(), reader.text(), reader.take(8)
     name = f"entry {number} (alias {printable(alias)!r})"
     if kind == _KEY:
+        reader.count()
         return _Entry(name, [], reader.take(reader.number())), reader.number()
     if kind == _CERTIFICATE:
         return _Entry(name, []), 1
@@ -116,15 +124,16 @@ def _entry(reader: _Reader, number: int, *, is_jceks: bool) -> tuple[_Entry, int
 
 def _marked(reader: _Reader) -> list[bytes]:
     """What looks like certificates in the rest: only Java knows how long a secret key is, and where the next one is."""
-    found = []
+    found: list[bytes] = []
     with suppress(_CutError):
-        while (at := reader.data.find(_MARK, reader.at)) >= 0:
+        while len(found) < MOST_ELEMENTS and (at := reader.data.find(_MARK, reader.at)) >= 0:
             reader.at = at + len(_MARK)
             found.append(reader.take(reader.number()))
     return found
 
 
 def _certificate(reader: _Reader, version: int) -> bytes:
+    reader.count()
     if version == 2:
         reader.text()
     return reader.take(reader.number())
