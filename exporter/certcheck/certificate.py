@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from exporter.certcheck.der import BadTimeError, DerError, shared_parts, validity
+from exporter.certcheck.der import BadTimeError, DerError, Parts, parts_of, validity
 from exporter.certcheck.text import printable
 
 T = TypeVar("T")
@@ -23,10 +24,10 @@ T = TypeVar("T")
 # The library warns of a serial number that is not positive, of a country with eight letters. They are here to be read.
 warnings.filterwarnings("ignore", module=re.escape(__name__))
 
-_MOST_SANS = 100
+_MOST_SANS, _MOST_PURPOSES = 100, 100
 _RSA = bytes.fromhex("2a864886f70d0101")
-# Extensions that are larger are not read: parsing a hundred thousand names at once lets nothing else run.
-_LARGE = 1024 * 1024
+# Names that are longer are not read, nor shared.
+_LONGEST_NAME = 4 * 1024
 _KEY_USAGES = {
     "digital_signature": "digitalSignature",
     "content_commitment": "nonRepudiation",
@@ -36,6 +37,13 @@ _KEY_USAGES = {
     "key_cert_sign": "keyCertSign",
     "crl_sign": "cRLSign",
 }
+
+
+LARGE = 40 * 1024
+"""Of larger certificates, signatures aside, no extensions are read.
+
+They are parsed in one go, and nothing else runs for as long: for 20 ms, where 40 KiB are as bad as can be.
+"""
 
 
 class InvalidReason(StrEnum):
@@ -82,7 +90,7 @@ class Certificate:
     key_usages: tuple[str, ...] | None = None
     """RFC 5280 section 4.2.1.3, in its words: `digitalSignature`, `keyCertSign`. None: any."""
     extended_key_usages: tuple[str, ...] | None = None
-    """RFC 5280 section 4.2.1.12: dotted object identifiers. None: any."""
+    """RFC 5280 section 4.2.1.12: dotted object identifiers, at most 100. None: any."""
 
     @property
     def cert_name(self) -> str:
@@ -110,11 +118,12 @@ def read_certificate(der: bytes) -> Reading:
         parsed = x509.load_der_x509_certificate(der)
         not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
     except Exception:  # whatever the parser cannot do, the walk may
-        return _dates_only(der)
+        return read_dates(der)
     return Reading(_describe(parsed, der, not_before, not_after))
 
 
-def _dates_only(der: bytes) -> Reading:
+def read_dates(der: bytes) -> Reading:
+    """The same of its dates alone, whatever the rest would cost to read."""
     try:
         not_before, not_after = validity(der)
     except BadTimeError as exc:
@@ -125,11 +134,11 @@ def _dates_only(der: bytes) -> Reading:
 
 
 def _describe(parsed: x509.Certificate, der: bytes, not_before: datetime, not_after: datetime) -> Certificate:
-    subject = _optional(lambda: parsed.subject)
-    issuer, key_algorithm = _shared_parts(der, parsed)
-    subject_text, issuer_text = _optional(lambda: _text(subject)), _optional(lambda: _issuer(issuer))
+    parts = _optional(lambda: parts_of(der)) or Parts(der, der, der, len(der))
+    subject = _optional(lambda: parsed.subject) if len(parts.subject) <= _LONGEST_NAME else None
+    subject_text, issuer_text = _optional(lambda: _text(subject)), _optional(lambda: _issuer_text(parts.issuer, parsed))
     # Once: each time they are asked for, they are parsed anew. One that cannot be read hides all others.
-    extensions = (_optional(lambda: _extensions(parsed)) if len(der) < _LARGE else None) or {}
+    extensions = (_optional(lambda: _extensions(parsed)) if parts.size <= LARGE else None) or {}
     usages: Any = extensions.get(x509.KeyUsage)
     purposes: Any = extensions.get(x509.ExtendedKeyUsage)
     constraints: Any = extensions.get(x509.BasicConstraints)
@@ -142,11 +151,11 @@ def _describe(parsed: x509.Certificate, der: bytes, not_before: datetime, not_af
         subject=subject_text,
         issuer=issuer_text,
         serial_number=_optional(lambda: printable(format(parsed.serial_number, "x"))),
-        key_type=_optional(lambda: _curve(key_algorithm) if key_algorithm.find(_RSA) < 0 else _key_type(parsed)),
+        key_type=_optional(lambda: _key_type_by(parts.key_algorithm, parsed)),
         signature_algorithm=_optional(lambda: _signature_algorithm(parsed)),
         is_ca=constraints is not None and constraints.ca,
         # What is shown may be cut off.
-        self_issued=issuer_text == subject_text and bool(_optional(lambda: subject == parsed.issuer)),
+        self_issued=issuer_text == subject_text is not None and bool(_optional(lambda: subject == parsed.issuer)),
         key_usages=_key_usages(usages) if usages is not None else None,
         extended_key_usages=_purposes(purposes) if purposes is not None else None,
     )
@@ -169,12 +178,24 @@ class _Encoded(bytes):
     parsed: x509.Certificate
 
 
-def _shared_parts(der: bytes, parsed: x509.Certificate) -> Iterator[_Encoded]:
-    # What the walk cannot find is shared with nobody.
-    for part in _optional(lambda: shared_parts(der)) or (der, der):
-        encoded = _Encoded(part)
-        encoded.parsed = parsed
-        yield encoded
+def _issuer_text(name: bytes, parsed: x509.Certificate) -> str | None:
+    return _shared(_issuer, name, parsed) if len(name) <= _LONGEST_NAME else None
+
+
+def _key_type_by(algorithm: bytes, parsed: x509.Certificate) -> str:
+    if algorithm.find(_RSA) >= 0 or len(algorithm) > _LONGEST_NAME:
+        return _key_type(parsed)
+    return _shared(_curve, algorithm, parsed)
+
+
+def _shared(read: Callable[[_Encoded], T], part: bytes, parsed: x509.Certificate) -> T:
+    encoded = _Encoded(part)
+    encoded.parsed = parsed
+    try:
+        return read(encoded)
+    finally:
+        # What is remembered is the part: a thousand whole certificates may be gigabytes.
+        del encoded.parsed
 
 
 @lru_cache(maxsize=1024)
@@ -201,19 +222,20 @@ def _common_name(subject: x509.Name | None) -> str | None:
 
 def _sans(names: Any) -> tuple[str, ...]:
     kinds = (x509.DNSName, x509.IPAddress, x509.UniformResourceIdentifier, x509.RFC822Name)
-    return tuple(printable(str(each.value)) for each in names or () if isinstance(each, kinds))[:_MOST_SANS]
+    shown = (printable(str(each.value)) for each in names or () if isinstance(each, kinds))
+    return tuple(islice(shown, _MOST_SANS))
 
 
 def _key_usages(usages: Any) -> tuple[str, ...]:
-    return _shared(tuple(name for attribute, name in _KEY_USAGES.items() if getattr(usages, attribute)))
+    return _same(tuple(name for attribute, name in _KEY_USAGES.items() if getattr(usages, attribute)))
 
 
 def _purposes(purposes: Any) -> tuple[str, ...]:
-    return _shared(tuple(purpose.dotted_string for purpose in purposes))
+    return _same(tuple(purpose.dotted_string for purpose in islice(purposes, _MOST_PURPOSES)))
 
 
 @lru_cache(maxsize=256)
-def _shared(words: tuple[str, ...]) -> tuple[str, ...]:
+def _same(words: tuple[str, ...]) -> tuple[str, ...]:
     """One object for all that are equal: most certificates have the same few usages."""
     return words
 

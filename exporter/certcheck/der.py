@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _EXPLICIT_VERSION = 0x30, 0x17, 0x18, 0xA0
 _DEEPEST = 16
@@ -41,31 +42,44 @@ def validity(der: bytes) -> tuple[datetime, datetime]:
     return _time(before), _time(after)
 
 
-def shared_parts(der: bytes) -> tuple[bytes, bytes]:
-    """Issuer and algorithm of the key, as they are encoded: what thousands of certificates have in common.
+class Parts(NamedTuple):
+    """Parts of a certificate as they are encoded. Thousands have the first and the last in common."""
+
+    issuer: bytes
+    subject: bytes
+    key_algorithm: bytes
+    size: int
+    """Of all that is signed, in bytes."""
+
+
+def parts_of(der: bytes) -> Parts:
+    """Parts of a certificate.
 
     Raises:
         DerError: the structure ends or differs before the key.
     """
     at, _, _ = _bounds(der)
-    at, _, _ = _bounds(der, at)
+    at, stop, _ = _bounds(der, at)
+    size = stop - at
     if der[at : at + 1] == bytes([_EXPLICIT_VERSION]):
         *_, at = _bounds(der, at)
     for _field in ("serialNumber", "signature"):
         *_, at = _bounds(der, at)
     *_, issuer_end = _bounds(der, at)
-    issuer, at = der[at:issuer_end], issuer_end
-    for _field in ("validity", "subject"):
-        *_, at = _bounds(der, at)
-    at, _, _ = _bounds(der, at)
-    *_, end = _bounds(der, at)
-    return issuer, der[at:end]
+    *_, validity_end = _bounds(der, issuer_end)
+    *_, subject_end = _bounds(der, validity_end)
+    key, _, _ = _bounds(der, subject_end)
+    *_, end = _bounds(der, key)
+    return Parts(der[at:issuer_end], der[validity_end:subject_end], der[key:end], size)
 
 
 def _inside(data: bytes) -> bytes:
     """The content of the sequence that the bytes begin with."""
     if data[:1] != bytes([_SEQUENCE]):
         raise DerError("not the expected element")
+    if data[1:2] == b"\x80":
+        # Where it ends does not matter, and would have to be looked for in everything that it holds.
+        return data[2:]
     start, stop, _ = _bounds(data)
     return data[start:stop]
 

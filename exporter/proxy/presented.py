@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from hashlib import sha256
 from typing import NamedTuple
 
-from exporter.certcheck.certificate import InvalidReason, Reading, read_certificate
+from exporter.certcheck.certificate import LARGE, InvalidReason, Reading, read_certificate, read_dates
 from exporter.certcheck.ports import Observer
 from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.usage import Usage
@@ -17,7 +19,8 @@ from exporter.proxy.tls_failures import reason_of_verification, words_of_verific
 _MOST_CERTIFICATES = 10
 _MOST_KNOWN = 100
 
-_Known = tuple[str, tuple[bytes, ...], InvalidReason | None]
+_Known = tuple[str, bytes, InvalidReason | None]
+"""The node, a digest of its chain, and what is wrong with it."""
 
 
 class Peer(NamedTuple):
@@ -69,7 +72,8 @@ class Presented:
     def _report(self, address: str, chain: tuple[bytes, ...], reason: InvalidReason | None, words: str) -> Usage | None:
         if not chain:
             return None
-        key = address, chain, reason
+        # A hundred chains themselves may be ten megabytes.
+        key = address, sha256(b"".join(chain)).digest(), reason
         known = self._known.pop(key, None) or self._observation(address, chain, reason, words)
         # Put back last: a dict keeps its order.
         self._known[key] = known
@@ -82,10 +86,18 @@ class Presented:
         self, address: str, chain: tuple[bytes, ...], reason: InvalidReason | None, words: str
     ) -> Observation:
         target = self._upstream.target
-        leaf, *others = [read_certificate(der) for der in chain[:_MOST_CERTIFICATES]]
+        leaf, *others = _read(chain[:_MOST_CERTIFICATES])
         if reason is not None:
             leaf = Reading(leaf.certificate, leaf.invalid or reason, leaf.detail or words)
         place = (None, target.host, target.port, address)
         # One count for a node, whatever it presents: connections of before a renewal are still used.
         usage = next((each.usage for (at, *_), each in self._known.items() if at == address), Usage())
         return Observation(self._upstream.api_id, Role.UPSTREAM_SERVER, (leaf, *others), *place, usage=usage)
+
+
+def _read(chain: tuple[bytes, ...]) -> Iterator[Reading]:
+    """On the event loop, and for each handshake with a new chain: of all beyond what is large, the dates alone."""
+    left = LARGE
+    for der in chain:
+        left -= len(der)
+        yield read_certificate(der) if left >= 0 else read_dates(der)

@@ -41,6 +41,7 @@ def made(
     not_before: datetime = NOT_BEFORE,
     not_after: datetime = NOT_AFTER,
     issuer: x509.Name = ISSUER,
+    extensions: tuple[x509.ExtensionType, ...] = (),
 ) -> bytes:
     """The DER of a real certificate."""
     builder = (
@@ -56,6 +57,8 @@ def made(
         builder = builder.add_extension(x509.SubjectAlternativeName(sans), critical=False)
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
     edwards = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
     return builder.sign(signer, None if edwards else hashes.SHA256()).public_bytes(Encoding.DER)
 
