@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from exporter.certcheck.certificate import InvalidReason, Reading
+from exporter.certcheck.certificate import LARGE, InvalidReason, Reading
 from exporter.certcheck.issuing import MOST_LINKS, Link, Linked, link_of, sort_out
 from exporter.certcheck.suitability import Check, Status, fails, passes, unknown
 from exporter.certificates.contents import UnusableError
@@ -76,6 +76,10 @@ def _chain(material: Material, passphrase: bytes) -> tuple[Link, ...]:
     ders = [der for der, _ in material.blocks()]
     if len(ders) > MOST_LINKS:
         raise UnusableError(InvalidReason.OTHER, f"holds {len(ders)} certificates, more than any chain has")
+    for number, der in enumerate(ders, 1):
+        if len(der) > LARGE:
+            # Reading all of it would hold up everything else.
+            raise UnusableError(InvalidReason.OTHER, f"certificate {number}: larger than 40 KiB")
     links = [link_of(der) for der in ders]
     for number, link in enumerate(links, 1):
         if link is None:

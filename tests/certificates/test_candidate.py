@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.certificates.candidate import Candidate, read_candidate
 from exporter.certificates.contents import UnusableError
-from tests.authority import Authority
+from tests.authority import DAY, Authority
 
 AUTHORITY = Authority()
 BETWEEN = AUTHORITY.intermediate("intermediate CA")
@@ -84,6 +84,12 @@ def test_a_passphrase_that_is_missing_is_asked_for_in_words_that_fit_a_request()
     for data in (LEAF.pem + LEAF.key_pem(PASSPHRASE), archive(BestAvailableEncryption(PASSPHRASE))):
         with pytest.raises(UnusableError, match="it is encrypted, and no passphrase was given"):
             read_candidate(data)
+
+
+def test_a_certificate_that_takes_too_long_to_read_whole_is_refused() -> None:
+    large = Authority().issue("large", 30 * DAY, *(f"host-{number}.example" for number in range(3000)))
+    with pytest.raises(UnusableError, match="certificate 1: larger than 40 KiB"):
+        read_candidate(large.pem)
 
 
 def test_eleven_certificates_are_a_chain_and_twelve_are_not() -> None:
