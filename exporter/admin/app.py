@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from exporter import __version__
 from exporter.admin import certs, health, preflight
 from exporter.admin.openapi import document
+from exporter.admin.pieces import each, in_pieces
 from exporter.admin.problem import invalid, on_error, on_http_exception, problem
 from exporter.admin.token import BearerToken
 from exporter.catalog import Catalog, PartlyRefusedError
@@ -98,7 +99,7 @@ class _Endpoints:
         content = content_type(request.headers.get("accept", ""))
         async with self._scraping:
             pieces = await asyncio.to_thread(lambda: list(render(self._admin.sampler.sample(), content)))
-        return StreamingResponse(_each(pieces), media_type=content)
+        return StreamingResponse(each(pieces), media_type=content)
 
     async def certs(self, request: Request) -> Response:
         try:
@@ -106,12 +107,12 @@ class _Endpoints:
         except certs.QueryError as exc:
             return problem(400, str(exc))
         now, entries = self._admin.clock(), self._admin.inventory.entries()
-        return JSONResponse(await asyncio.to_thread(certs.page, entries, query, now))
+        return await in_pieces(lambda: certs.page(entries, query, now))
 
     async def cert(self, request: Request) -> Response:
         now, entries = self._admin.clock(), self._admin.inventory.entries()
         found = await asyncio.to_thread(certs.detail, entries, request.path_params["cert_id"], now)
-        return JSONResponse(found) if found else problem(404, "No slot holds a certificate with this id.")
+        return await in_pieces(lambda: found) if found else problem(404, "No slot holds a certificate with this id.")
 
     async def check(self, request: Request) -> Response:
         try:
@@ -128,8 +129,7 @@ class _Endpoints:
 
     async def apis(self, _request: Request) -> Response:
         plans = [api.plan for _, api in sorted(self._admin.gateway.apis.items())]
-        # A thousand of them take tens of milliseconds to write out.
-        return await asyncio.to_thread(JSONResponse, {"apis": [plan.definition for plan in plans]})
+        return await in_pieces(lambda: {"apis": [plan.definition for plan in plans]})
 
     async def api(self, request: Request) -> Response:
         api = self._admin.gateway.apis.get(request.path_params["api_id"])
@@ -163,12 +163,6 @@ class _Endpoints:
 
     async def openapi(self, _request: Request) -> Response:
         return JSONResponse(document())
-
-
-async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
-    # A piece for each metric: one write of tens of megabytes would hold up the loop.
-    for piece in pieces:
-        yield piece
 
 
 async def _body(request: Request) -> bytes | None:

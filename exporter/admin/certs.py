@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -19,7 +22,11 @@ from exporter.certcheck.users import users_of
 
 _MOST_ROWS = 1000
 _KEY_LENGTH = 9
+_AT_ONCE = 1000
 _FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
+
+
+_key: Callable[[tuple[tuple[str, ...], Entry]], tuple[str, ...]] = itemgetter(0)
 
 
 class QueryError(ValueError):
@@ -61,18 +68,16 @@ def parse(parameters: QueryParams) -> Query:
 
 def page(entries: Iterable[Entry], query: Query, now: datetime) -> dict[str, Any]:
     """`{"certs": [...], "next": cursor or null}`. Blocks for tens of milliseconds with 20,000 slots."""
-    chosen = sorted(
-        (key, entry) for entry in entries if _is_chosen(entry, query, now) for key in [soonest_first(entry)]
-    )
-    rest = [item for item in chosen if query.after is None or item[0] > query.after]
-    shown = rest[: query.limit]
-    following = _cursor(shown[-1][0]) if len(rest) > len(shown) else None
+    chosen = _sorted(entry for entry in entries if _is_chosen(entry, query, now))
+    rest = (item for item in chosen if query.after is None or item[0] > query.after)
+    shown = [*islice(rest, query.limit)]
+    following = _cursor(shown[-1][0]) if next(rest, None) is not None else None
     return {"certs": [row(entry, now) for _, entry in shown], "next": following}
 
 
 def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, Any] | None:
     """One certificate and the slots that use it; None if none does."""
-    users = sorted((entry for entry in entries if entry.cert_id == cert_id), key=soonest_first)
+    users = [entry for _, entry in _sorted(entry for entry in entries if entry.cert_id == cert_id)]
     certificate = users[0].reading.certificate if users else None
     if certificate is None:
         return None
@@ -91,6 +96,13 @@ def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, A
         "used_by": [user.shown() for user in users_of(((each.slot.api_id, each.usage) for each in users), now)],
         "slots": [row(entry, now) for entry in users],
     }
+
+
+def _sorted(entries: Iterable[Entry]) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    """With their sort keys. In parts: while twenty thousand are sorted at once nothing else runs."""
+    keyed = [(soonest_first(entry), entry) for entry in entries]
+    parts = (sorted(keyed[at : at + _AT_ONCE], key=_key) for at in range(0, len(keyed), _AT_ONCE))
+    return merge(*parts, key=_key)
 
 
 def row(entry: Entry, now: datetime) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from exporter.admin.certs import QueryError, known_only, one_of
+from exporter.admin.pieces import in_pieces
 from exporter.admin.problem import problem
 from exporter.catalog import Catalog
 from exporter.certcheck.slot import Role
@@ -59,4 +59,4 @@ async def answer(catalog: Catalog, preflight: Preflight, question: Question, rea
         found = await preflight.answer(read, every, question, now)
     except UnusableError as exc:
         return problem(422, str(exc), reason=exc.reason.value)
-    return await asyncio.to_thread(JSONResponse, found.document())
+    return await in_pieces(found.document)
