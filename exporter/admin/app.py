@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
@@ -29,6 +29,9 @@ from exporter.telemetry.prometheus import content_type, render
 from exporter.telemetry.sample import Sampler
 
 _LARGEST_BODY = 1024 * 1024
+_BODY_WITHIN_SECONDS = 10.0
+_MOST_BODIES = 32
+"""At once, from their first byte until they are answered: a thousand would be a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class _Endpoints:
         self._admin = admin
         # One at a time: concurrent scrapes would only take turns, each holding a rendering in memory.
         self._scraping = asyncio.Lock()
+        self._bodies = asyncio.Semaphore(_MOST_BODIES)
         self._preflight = Preflight()
 
     async def index(self, _request: Request) -> Response:
@@ -117,15 +121,15 @@ class _Endpoints:
     async def check(self, request: Request) -> Response:
         try:
             question, passphrase = preflight.parse(request.query_params), preflight.passphrase_in(request.headers)
-            body = await _body(request)
         except certs.QueryError as exc:
             return problem(400, str(exc))
-        except ClientDisconnect:
-            return Response(status_code=400)
-        if body is None:
-            return problem(413, "A certificate has at most 1 MiB.")
-        read = reading(body, passphrase=passphrase)
-        return await preflight.answer(self._admin.catalog, self._preflight, question, read, self._admin.clock())
+        catalog, now = self._admin.catalog, self._admin.clock
+
+        async def answer(body: bytes) -> Response:
+            read = reading(body, passphrase=passphrase)
+            return await preflight.answer(catalog, self._preflight, question, read, now())
+
+        return await self._with_body(request, "A certificate", answer)
 
     async def apis(self, _request: Request) -> Response:
         plans = [api.plan for _, api in sorted(self._admin.gateway.apis.items())]
@@ -136,18 +140,16 @@ class _Endpoints:
         return JSONResponse(api.plan.definition) if api else _no_such_api()
 
     async def put(self, request: Request) -> Response:
-        try:
-            body = await _body(request)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        if body is None:
-            return problem(413, "A definition has at most 1 MiB.")
         api_id = request.path_params["api_id"]
-        try:
-            created = await self._admin.catalog.put(api_id, body)
-        except ConfigError as exc:
-            return invalid(exc.problems)
-        return JSONResponse(self._admin.gateway.apis[api_id].plan.definition, 201 if created else 200)
+
+        async def loaded(body: bytes) -> Response:
+            try:
+                created = await self._admin.catalog.put(api_id, body)
+            except ConfigError as exc:
+                return invalid(exc.problems)
+            return JSONResponse(self._admin.gateway.apis[api_id].plan.definition, 201 if created else 200)
+
+        return await self._with_body(request, "A definition", loaded)
 
     async def delete(self, request: Request) -> Response:
         deleted = await self._admin.catalog.delete(request.path_params["api_id"])
@@ -160,6 +162,17 @@ class _Endpoints:
             return invalid(exc.problems, **asdict(exc.changes))
         except ConfigError as exc:
             return invalid(exc.problems)
+
+    async def _with_body(self, request: Request, what: str, answer: Callable[[bytes], Awaitable[Response]]) -> Response:
+        async with self._bodies:
+            try:
+                async with asyncio.timeout(_BODY_WITHIN_SECONDS):
+                    body = await _body(request)
+            except ClientDisconnect:
+                return Response(status_code=400)
+            except TimeoutError:
+                return problem(408, f"The body did not come within {_BODY_WITHIN_SECONDS:g} s.")
+            return problem(413, f"{what} has at most 1 MiB.") if body is None else await answer(body)
 
     async def openapi(self, _request: Request) -> Response:
         return JSONResponse(document())

@@ -71,6 +71,7 @@ def _paths() -> dict[str, Any]:
                         "200": _json("The certificate, and a row for each place."),
                         "400": _problem("A parameter."),
                         "404": _NO_API,
+                        "408": _problem("The body took too long."),
                         "413": _problem("Too large."),
                         "422": _problem("It cannot be read; `reason` says why."),
                     },
@@ -93,6 +94,7 @@ def _paths() -> dict[str, Any]:
                     {
                         "200": _definition("Replaced."),
                         "201": _definition("Loaded."),
+                        "408": _problem("The body took too long."),
                         "413": _problem("Too large."),
                         "422": _problem("Wrong, with every error."),
                     },

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -441,3 +442,15 @@ async def test_the_documentation_shows_what_is_answered(world: World) -> None:
     [row], [example] = document["places"], shown["places"]
     assert (list(shown), list(shown["certificate"])) == (list(document), list(document["certificate"]))
     assert (list(example), list(example["checks"])) == (list(row), list(row["checks"]))
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/certs/check"), ("PUT", "/apis/slow")])
+async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path, method: str, path: str) -> None:
+    async with served(tmp_path) as world:
+        admin = urlsplit(world.running.admin_url)
+        reader, writer = await asyncio.open_connection(admin.hostname, admin.port)
+        writer.write(f"{method} {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 100\r\n\r\nhalf".encode())
+        async with asyncio.timeout(15):
+            assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+        writer.close()
+        await writer.wait_closed()
