@@ -222,7 +222,7 @@ class _Response:
         try:
             async for chunk in self._response.content.iter_any():
                 yield chunk
-            if self._ended_by_error():
+            if self._response.content.exception() is not None or self._ended_by_error():
                 raise UpstreamError(Failure.CLOSED)
         except (aiohttp.ClientError, OSError) as exc:
             raise UpstreamError(Failure.CLOSED) from exc

@@ -44,6 +44,8 @@ class Protocol(ResponseHandler):
         content = self._payload
         if self.exception() is not None and content is not None and not content.is_eof():
             content.set_exception(aiohttp.ClientPayloadError())
+            # Whoever was woken by the end of a chunk that came along with it would wait again, and for ever.
+            content.feed_eof()
 
 
 class RefusedError(aiohttp.ClientConnectionError):

@@ -83,6 +83,28 @@ async def test_an_upstream_that_closes_while_the_request_is_sent_has_closed(call
         assert await caller.failure(await caller.to(server.port), "PUT", body=endless()) == Failure.CLOSED
 
 
+async def test_what_is_malformed_behind_a_chunk_that_was_waited_for_ends_the_response(caller: Caller) -> None:
+    may_go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello")
+        await may_go_on.wait()
+        await wire.send(b"\r\n0\r\r\n\r\n")
+
+    async with (
+        upstream(script) as server,
+        asyncio.timeout(5),
+        caller.forward(await caller.to(server.port)) as response,
+    ):
+        await response.begun()
+        content = response.body()
+        assert await anext(content) == b"hello"
+        may_go_on.set()
+        with pytest.raises(UpstreamError):
+            await anext(content)
+
+
 async def test_a_refused_connection_is_unreachable(caller: Caller) -> None:
     assert await caller.failure(await caller.to(unused_port())) == Failure.UNREACHABLE
 
