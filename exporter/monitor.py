@@ -133,7 +133,7 @@ class Monitor:
         if self._plan is None or self._retired:
             return
         for each in taken:
-            self._entries[each] = entries_of(each, self._plan.policy, self._generation)
+            self._entries[each] = entries_of(each, self._plan.policy, self._generation, only_watched=True)
             self._ports.inventory.put(self._entries[each])
             # Nobody uses what is watched: taking it in is the only observation that there will be.
             self._note(each)

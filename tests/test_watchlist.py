@@ -70,6 +70,25 @@ async def test_every_watched_file_has_slots_from_the_start_that_belong_to_no_api
         assert {each["cert_role"] for each in await rows(world)} == {"server"}
 
 
+async def test_what_is_only_watched_limits_no_listener_and_is_not_in_use(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.issue("gateway", 100 * DAY, "127.0.0.1").write(tmp_path, "gateway")
+    put(tmp_path / "old.pem", authority.issue("old", -DAY))
+    certificates = {"gateway": {"cert_file": "gateway.pem", "key_file": "gateway.key"}}
+    config = configuration(
+        apis=[], certificates=certificates, watch=["old.pem"], admin={"listen": "127.0.0.1:0"},
+        proxy={"listen": "127.0.0.1:0", "tls": {"certificate": "gateway"}},
+    )  # fmt: skip
+    async with served(tmp_path, config, pace=FAST) as world:
+        [path] = await world.metric("certificate_path_days_remaining{")
+        assert 'cert_name="gateway"' in path
+        assert {each["cert_name"]: each.get("file_in_use") for each in await rows(world)} == {
+            "gateway": True,
+            "old": None,
+        }
+        assert len(await world.metric("certificate_file_in_use{")) == 1
+
+
 async def test_an_entry_may_give_a_name_a_role_and_exceptions(tmp_path: Path) -> None:
     issued = Authority().issue("a")
     for name in ("t1/tls.crt", "t2/tls.crt", "t2/old/tls.crt", "t2/x-old.crt"):

@@ -38,7 +38,7 @@ class Entry:
     superseded_at: datetime | None = None
     """From when on a newer one of the same chain stands in for it."""
     file_in_use: bool | None = None
-    """Whether it is what its file holds now. None: it is from no file."""
+    """Whether it is what its file holds now. None: it is from no file, or only watched."""
     gone: bool = False
     """A later generation has taken over the slot."""
     judged_as: tuple[object, ...] = field(init=False, repr=False)
@@ -52,6 +52,11 @@ class Entry:
     def cert_id(self) -> str | None:
         """Of the certificate, if one could be read."""
         return self.reading.certificate.cert_id if self.reading.certificate else None
+
+    @property
+    def is_only_watched(self) -> bool:
+        """Whether nothing here uses it."""
+        return self.slot.cert_ref is not None and self.file_in_use is None
 
     @property
     def identity(self) -> str:
@@ -86,7 +91,9 @@ class Entry:
         return min((each for each in changes if each is not None and each > timedelta(0)), default=None)
 
 
-def entries_of(observation: Observation, policy: ExpiryPolicy, generation: int = 0) -> list[Entry]:
+def entries_of(
+    observation: Observation, policy: ExpiryPolicy, generation: int = 0, *, only_watched: bool = False
+) -> list[Entry]:
     """One entry for each certificate of the chain, sharing the observation's usage."""
     chain = observation.chain
     return [
@@ -98,7 +105,7 @@ def entries_of(observation: Observation, policy: ExpiryPolicy, generation: int =
             len(chain),
             generation,
             *link,
-            file_in_use=None if observation.cert_ref is None else True,
+            file_in_use=None if only_watched or observation.cert_ref is None else True,
         )
         for slot, reading, link in zip(
             observation.slots(),

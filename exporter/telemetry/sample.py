@@ -107,7 +107,7 @@ class Sampler:
             certificate = entry.reading.certificate
             its_state = entry.state(now)
             state.add(labels.in_state(its_state), 1)
-            if its_state is not State.SUPERSEDED:
+            if its_state is not State.SUPERSEDED and not entry.is_only_watched:
                 paths.add(entry)
             if entry.file_in_use is not None:
                 in_use.add(labels.base, int(entry.file_in_use))
