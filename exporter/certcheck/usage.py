@@ -26,15 +26,26 @@ class Usage:
     requests: int = 0
     """That depended on it, ever."""
     refused: bool = False
-    """The last time that it was presented, the other end refused it."""
+    """The other end has refused it, and not taken it since; stays for one `mark()`, so that a flush sees it."""
+    accepted: bool = False
+    """The other end has taken it since it was refused last."""
     active_at: datetime | None = None
     """The last time that `mark()` found more requests than before."""
     _marks: tuple[_Mark, ...] = ()
     _counted: int = 0
     _took_over: bool = False
+    _refusal_marked_at: datetime | None = None
+
+    def refuse(self) -> None:
+        """Note that the other end refuses it. Of several behind one address, another one may take it at once."""
+        self.refused, self.accepted, self._refusal_marked_at = True, False, None
 
     def mark(self, now: datetime) -> None:
-        """Note how far the count has come; to be called now and then, by one thread."""
+        """Note how far the count has come; to be called now and then, by one thread. Of one `now`, once is enough."""
+        if self.refused and self._refusal_marked_at is None:
+            self._refusal_marked_at = now
+        elif self.accepted and self._refusal_marked_at != now:
+            self.refused = False
         if self.requests != self._counted:
             self._counted = self.requests
             self.active_at = now

@@ -176,7 +176,7 @@ class Exchange:
     def began(self, status: int, fields: Fields, length: int | None, content: bytes = b"") -> None:
         self._status = status
         if self._api is not None:
-            self._api.plan.upstream.usage.refused = False
+            self._api.plan.upstream.usage.accepted = True
         self._front.begin(status, fields, length, content)
 
     def switched(self, protocol: bytes, fields: Fields) -> None:
@@ -203,7 +203,7 @@ class Exchange:
 
     def failed(self, failure: Failure) -> None:
         if failure is Failure.CERTIFICATE_REFUSED and self._api is not None:
-            self._api.plan.upstream.usage.refused = True
+            self._api.plan.upstream.usage.refuse()
         self._over(failure.value)
         self._answer(refusal_of(failure))
 

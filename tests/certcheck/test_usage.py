@@ -95,3 +95,25 @@ def test_it_was_used_when_it_was_seen_or_when_requests_were_found() -> None:
     assert usage.used_at() == NOON + MINUTE
     used(usage, 0, 2 * MINUTE)
     assert usage.used_at() == NOON + MINUTE
+
+
+def test_a_refusal_is_seen_once_though_it_was_taken_again_at_once() -> None:
+    usage = Usage()
+    usage.refuse()
+    usage.accepted = True
+    for _ in range(2):
+        usage.mark(NOON)
+        assert usage.refused
+    usage.mark(NOON + MINUTE)
+    assert not usage.refused
+
+
+def test_a_refusal_lasts_for_as_long_as_nothing_is_taken() -> None:
+    usage = Usage(accepted=True)
+    usage.refuse()
+    for minutes in range(3):
+        usage.mark(NOON + minutes * MINUTE)
+    assert usage.refused
+    usage.accepted = True
+    usage.mark(NOON + HOUR)
+    assert not usage.refused
