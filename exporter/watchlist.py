@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -22,8 +21,6 @@ Exchange: TypeAlias = Callable[[Sequence[Observation], Sequence[Observation]], N
 _START_SLICE_SECONDS = 0.01
 _TURN_SECONDS = 0.25
 _MOST_NAMED = 10
-_FROZEN_AT_ONCE = 2000
-"""Certificates."""
 
 
 class Watchlist:
@@ -39,7 +36,6 @@ class Watchlist:
         self._pace = pace or Pace()
         self._following = Following(self._pace)
         self._followed: Settings | None = None
-        self._taken = 0
 
     async def start(self) -> None:
         """Find and read everything, at full speed."""
@@ -70,17 +66,6 @@ class Watchlist:
         if changes:
             self._exchange(changes.taken, changes.gone)
             _tell(changes)
-            self._spare_the_collector(len(changes.taken))
-
-    def _spare_the_collector(self, taken: int) -> None:
-        """What is watched stays, and is in no cycles: let nobody look for garbage in it.
-
-        A walk over twenty thousand certificates would hold up every request for 200 ms.
-        """
-        self._taken += taken
-        if self._taken >= _FROZEN_AT_ONCE:
-            self._taken = 0
-            gc.freeze()
 
 
 def _tell(changes: Changes) -> None:

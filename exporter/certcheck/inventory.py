@@ -61,7 +61,8 @@ class Entry:
     @property
     def identity(self) -> str:
         """What cooldowns know it by: `cert_id`; where there is none, the reference or the address."""
-        return self.cert_id or self.slot.cert_ref or f"{self.slot.server_address}:{self.slot.server_port}"
+        slot = self.slot
+        return self.cert_id or slot.cert_ref or f"{slot.peer_address or slot.server_address}:{slot.server_port}"
 
     @property
     def invalid(self) -> InvalidReason | None:
