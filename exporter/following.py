@@ -27,6 +27,8 @@ _EXPANDING_SHARE = 0.01
 class Pace:
     """How fast files are followed, in seconds."""
 
+    start: float = 30.0
+    """For finding and reading everything, at full speed, before anything is served."""
     round: float = 8.0
     """In which each file is looked at once."""
     expansion: float = 8.0

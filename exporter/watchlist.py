@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TypeAlias
 
 from exporter.certcheck.slot import Observation
@@ -38,9 +39,13 @@ class Watchlist:
         self._followed: Settings | None = None
 
     async def start(self) -> None:
-        """Find and read everything, at full speed."""
+        """Find and read everything, at full speed; for so long that it keeps nobody from serving."""
         self._follow()
+        until = monotonic() + self._pace.start
         while not self._following.has_read_all:
+            if monotonic() >= until:
+                log.warning("watched files are still being read")
+                return
             await self._take(self._following.find, _START_SLICE_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:

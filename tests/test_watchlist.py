@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ async def test_what_is_only_watched_limits_no_listener_and_is_not_in_use(tmp_pat
             "old": None,
         }
         assert len(await world.metric("certificate_file_in_use{")) == 1
+
+
+async def test_files_that_take_long_to_read_keep_nobody_from_serving_and_are_read_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key store may ask for seconds of work, and there may be any number of them."""
+    authority = Authority()
+    files = {str(put_store(tmp_path / "w" / f"{number}.p12", authority.issue("a"), b"any")) for number in range(3)}
+    document = configuration(apis=[], certificates={}, watch=["w"])
+    async with served(tmp_path, document, pace=replace(FAST, start=0)) as world:
+        assert await rows(world) == []
+        await rows_when(world, lambda certs: refs(certs) == files)
+    assert "watched files are still being read" in caplog.messages
 
 
 async def test_an_entry_may_give_a_name_a_role_and_exceptions(tmp_path: Path) -> None:
