@@ -6,12 +6,14 @@ import argparse
 import resource
 from pathlib import Path
 
-from benchmarks import loads, monitoring, proxy, reading, scrape, startup, tables, watching
+from benchmarks import events, loads, monitoring, outbox, proxy, reading, scrape, startup, tables, watching
 from benchmarks.processes import pin_to_load_cpu
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
 _FULL = {
+    "events": lambda: events.report(events.Size()),
     "monitoring": lambda: monitoring.report(monitoring.Size()),
+    "outbox": lambda: outbox.report(outbox.Size()),
     "proxy": lambda: proxy.report(loads.Size()),
     "reading": lambda: reading.report(reading.Size()),
     "scrape": lambda: scrape.report(scrape.Size()),
@@ -19,7 +21,9 @@ _FULL = {
     "watching": lambda: watching.report(watching.Size()),
 }
 _QUICK = {
+    "events": lambda: events.report(events.QUICK),
     "monitoring": lambda: monitoring.report(monitoring.QUICK),
+    "outbox": lambda: outbox.report(outbox.QUICK),
     "proxy": lambda: proxy.report(loads.QUICK),
     "reading": lambda: reading.report(reading.QUICK),
     "scrape": lambda: scrape.report(scrape.QUICK),

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +103,14 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def running(command: Sequence[str], cpu: int, is_ready: Callable[[], bool], log: Path) -> Iterator[Served]:
-    """Run a server on a CPU, from when it is ready; stops it at the end."""
+def running(
+    command: Sequence[str], cpu: int, is_ready: Callable[[], bool], log: Path, more: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Run a server on a CPU, from when it is ready; stops it at the end. `more` is added to its environment."""
     pin = ["taskset", "--cpu-list", str(cpu)] if PINNED else []
-    # Nothing is exported, and strings hash alike: two processes differ only in what is compared.
+    # Nothing is exported unless told, and strings hash alike: two processes differ only in what is compared.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    environment["PYTHONHASHSEED"] = "0"
+    environment |= {"PYTHONHASHSEED": "0", **(more or {})}
     with log.open("w") as errors:
         started_at = time.perf_counter()
         process = subprocess.Popen(

@@ -18,9 +18,9 @@ _HEADING = "\n## "
 _INTRODUCTION = """\
 # Results
 
-To get the numbers again: `scripts/bench`, or `scripts/bench NAME` for one of `monitoring`, `proxy`, `reading`,
-`scrape`, `startup`, `watching`, which replaces its section here. `scripts/bench --quick` only shows that they run.
-Nothing else should run on the machine.
+To get the numbers again: `scripts/bench`, or `scripts/bench NAME` for one of `events`, `monitoring`, `outbox`, `proxy`,
+`reading`, `scrape`, `startup`, `watching`, which replaces its section here. `scripts/bench --quick` only shows that
+they run. Nothing else should run on the machine.
 
 What is compared is measured in turn, in rounds of one run; a number is the median of its rounds, with the lowest and
 the highest behind it where they matter. Ratios and differences carry over to other machines; the rest does not.

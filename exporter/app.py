@@ -10,18 +10,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from random import random
 
 from starlette.types import ASGIApp
 
 from exporter import __version__
 from exporter.admin.app import Admin, build
 from exporter.admin.health import Facts
+from exporter.attempts import RetryPolicy
 from exporter.catalog import Catalog
-from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock, EventSink
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.certcheck.usage import Usage
+from exporter.dispatcher import Dispatcher
 from exporter.durations import Durations
 from exporter.following import Pace
 from exporter.gateway import Gateway
@@ -34,9 +36,12 @@ from exporter.proxy.core import CoreFactory
 from exporter.proxy.exchange import Proxy
 from exporter.proxy.listening import listening, most_connections
 from exporter.settings import Settings
+from exporter.sinks import otlp as events
 from exporter.sinks.fan_out import FanOut
-from exporter.sinks.otel import OtelLogSink
 from exporter.sinks.process_log import ProcessLogSink
+from exporter.state.place import IN_MEMORY, Place
+from exporter.stores import Stores, shared_cooldowns, shown_of, stores
+from exporter.subscriptions import Subscriptions
 from exporter.telemetry import otlp
 from exporter.telemetry.environment import Otlp
 from exporter.telemetry.sample import Sampler, Sources
@@ -103,12 +108,13 @@ class _Parts:
     """Everything that is built before anything runs."""
 
     settings: Settings
+    state: str
     clock: Clock
     tally: Tally
     durations: Durations
     inventory: Inventory
-    cooldowns: FailOpenCooldowns
-    events: list[EventSink]
+    stores: Stores
+    dispatcher: Dispatcher
     gateway: Gateway
     listeners: _Listeners
     catalog: Catalog
@@ -121,8 +127,8 @@ class _Parts:
         return Facts(
             self.clock(),
             self.inventory.entries(),
-            self.settings.configuration.state,
-            self.cooldowns.failing,
+            self.state,
+            self.stores.failing(),
             [(status.signal, status.last_successful) for status in self.exporters.statuses],
             self.catalog.last_reload_successful,
             self.catalog.reloaded_at,
@@ -139,6 +145,8 @@ class _Parts:
                 token=lambda: (self.catalog.settings or self.settings).token,
                 not_ready=lambda: self.not_ready,
                 health=self.health,
+                outbox=self.stores.outbox,
+                dispatcher=self.dispatcher,
             )
         )
 
@@ -150,16 +158,25 @@ class _Parts:
 
 
 def _build(
-    settings: Settings, read: Callable[[], Settings], core: CoreFactory, sinks: Sequence[EventSink], clock: Clock
+    settings: Settings,
+    read: Callable[[], Settings],
+    core: CoreFactory,
+    *,
+    sinks: Sequence[EventSink],
+    clock: Clock,
+    tally: Tally,
+    stores: Stores,
+    state: str,
 ) -> _Parts:
-    tally, durations, exporters = Tally(), Durations(), otlp.Exporters()
+    durations, exporters = Durations(), otlp.Exporters()
     inventory = Inventory(tally, settings.configuration.certificate_expiry_monitor.max_certificates)
-    events: list[EventSink] = [ProcessLogSink(), *sinks]
-    cooldowns = FailOpenCooldowns(MemoryCooldowns(clock), clock, tally)
-    ports = MonitorPorts(clock, cooldowns, FanOut(events), tally, inventory)
+    logs = FanOut([ProcessLogSink(), *sinks])
+    policy = RetryPolicy(random)
+    dispatcher = Dispatcher(stores.outbox, stores.cooldowns, logs, tally=tally, clock=clock, policy=policy)
+    ports = MonitorPorts(clock, stores.cooldowns, dispatcher, tally, inventory)
     gateway = Gateway(core, ports, durations, settings.configuration.proxy.drain_timeout_seconds)
     listeners = _Listeners(gateway, tally)
-    catalog = Catalog(gateway, read, listeners.use, tally=tally, clock=clock)
+    catalog = Catalog(gateway, read, listeners.use, Subscriptions(dispatcher).use, tally=tally, clock=clock)
     sources = Sources(
         inventory,
         tally,
@@ -171,12 +188,13 @@ def _build(
     )
     return _Parts(
         settings,
+        state,
         clock,
         tally,
         durations,
         inventory,
-        cooldowns,
-        events,
+        stores,
+        dispatcher,
         gateway,
         listeners,
         catalog,
@@ -195,26 +213,31 @@ async def running(
     sinks: Sequence[EventSink] = (),
     clock: Clock = utc_now,
     pace: Pace | None = None,
+    place: Place = IN_MEMORY,
 ) -> AsyncIterator[Running]:
     """Serve a configuration; leaving drains, stops the batchers, flushes.
 
     `read` reads the configuration again, for a reload. `sinks` get every event, besides the log. `pace` is how fast
-    watched files are followed.
+    watched files are followed; `place` is where events and cooldowns are kept.
 
     Raises:
         ConfigError: an address cannot be bound, or a listener's certificate cannot be used.
     """
     proxy, admin = settings.configuration.proxy, settings.configuration.admin
-    parts = _build(settings, read, core, sinks, clock)
+    tally = Tally()
     async with AsyncExitStack() as stack:
         proxy_socket = stack.enter_context(_bound(proxy.listen, "proxy.listen", settings))
         admin_socket = stack.enter_context(_bound(admin.listen, "admin.listen", settings))
-        stack.push_async_callback(parts.exporters.close)
-        parts.exporters.start(
-            telemetry, parts.sampler.sample, settings.configuration.certificate_expiry_monitor.max_certificates
+        kept = await stack.enter_async_context(stores(place, shared_cooldowns(settings), clock, tally))
+        parts = _build(
+            settings, read, core, sinks=sinks, clock=clock, tally=tally, stores=kept, state=shown_of(settings, place)
         )
-        if parts.exporters.logs is not None:
-            parts.events.append(OtelLogSink(parts.exporters.logs.get_logger("certgauge", __version__)))
+        stack.push_async_callback(parts.exporters.close)
+        parts.exporters.start(telemetry, parts.sampler.sample)
+        if parts.exporters.events is not None:
+            parts.dispatcher.tell_all(events.NAME, events.OtlpHandler(parts.exporters.events.export))
+        await stack.enter_async_context(parts.dispatcher)
+        stack.callback(parts.exporters.begin_closing)
         await stack.enter_async_context(parts.gateway)
         admin_tls = parts.listeners.admin.context if admin.tls else None
         await stack.enter_async_context(serving(parts.administration(), admin_socket, admin_tls, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import NoReturn
@@ -16,6 +16,7 @@ from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.certcheck.text import rfc3339
 from exporter.gateway import Gateway
+from exporter.handlers import read_handlers
 from exporter.plan import ListenerPlan, MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import ConfigError, Problem
@@ -45,6 +46,7 @@ class Catalog:
         gateway: Gateway,
         read: Callable[[], Settings],
         use_listeners: Callable[[ListenerPlan], None],
+        use_handlers: Callable[[Serving], Awaitable[object]],
         *,
         tally: Tally,
         clock: Clock,
@@ -52,6 +54,7 @@ class Catalog:
         self._gateway = gateway
         self._read = read
         self._use_listeners = use_listeners
+        self._use_handlers = use_handlers
         self._planner = Planner()
         self._tally = tally
         self._clock = clock
@@ -116,6 +119,8 @@ class Catalog:
         async with self._changing:
             now = self._now
             await self._make(await asyncio.to_thread(to_put, now, defined, self._planner))
+            found = await asyncio.to_thread(read_handlers, now.settings, [defined])
+            _warn(each for each in found.problems if each.file == defined.file)
             return api_id not in now.plans
 
     async def delete(self, api_id: str) -> bool:
@@ -173,6 +178,8 @@ class Catalog:
         """Change what is served. Returns the task that finishes what no longer is."""
         last, to = self._serving, transition.to
         self._gateway.limit_certificates(to.settings.configuration.certificate_expiry_monitor.max_certificates)
+        # Before anything is announced of what is loaded.
+        await self._use_handlers(to)
         finishing = await self._gateway.change(transition.load, transition.unload)
         self._serving = to
         # Nothing has waited since the routes have changed: no connection begins with one and not the other.
@@ -189,10 +196,15 @@ class Catalog:
     async def _tell(self) -> None:
         """Log what is hardly meant, and each certificate that we serve or trust: what the alerts will say."""
         now, at = self._now, self._clock()
-        for warning in await asyncio.to_thread(lambda: list(warnings(now.settings))):
-            log.warning("configuration", extra={"problem": str(warning)})
+        _warn(await asyncio.to_thread(lambda: list(warnings(now.settings))))
+        _warn((await asyncio.to_thread(read_handlers, now.settings, now.defined.values())).problems)
         for level, fields in await asyncio.to_thread(lambda: _anchors(now, at)):
             log.log(level, "certificate in use", extra=fields)
+
+
+def _warn(problems: Iterable[Problem]) -> None:
+    for each in problems:
+        log.warning("configuration", extra={"problem": str(each)})
 
 
 def _anchors(serving: Serving, now: datetime) -> list[tuple[int, dict[str, object]]]:

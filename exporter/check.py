@@ -10,6 +10,7 @@ from typing import Any
 from exporter.admin.certs import row, soonest_first
 from exporter.certcheck.expiry import State
 from exporter.certcheck.inventory import entries_of
+from exporter.handlers import read_handlers
 from exporter.plan import MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import Problem
@@ -58,7 +59,9 @@ def examine(settings: Settings, now: datetime) -> Report:
         for entry in entries_of(observation, monitor.policy)
     ]
     return Report(
-        [row(entry, now) for entry in sorted(entries, key=soonest_first)], (*problems,), (*warnings(settings),)
+        [row(entry, now) for entry in sorted(entries, key=soonest_first)],
+        (*problems,),
+        (*warnings(settings), *read_handlers(settings, settings.apis).problems),
     )
 
 

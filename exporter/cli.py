@@ -30,6 +30,7 @@ from exporter.preflight_report import table as trial_table
 from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
 from exporter.settings import Settings, read_settings
+from exporter.state.place import Place, state_of
 from exporter.telemetry.environment import Otlp, read_otlp, unsupported
 
 CORES = "certgauge.proxy_cores"
@@ -91,15 +92,18 @@ def _run(options: argparse.Namespace) -> int:
     telemetry = _telemetry()
     gc.set_threshold(*_COLLECTOR)
     sys.setswitchinterval(_TURN_SECONDS)
-    _on_loop(_serve(settings, read, telemetry))
+    place = state_of(settings.configuration.state, os.environ, options.config)
+    _on_loop(_serve(settings, read, telemetry, place))
     return 0
 
 
-async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Otlp) -> None:
+async def _serve(settings: Settings, read: Callable[[], Settings], telemetry: Otlp, place: Place) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
     async with (
-        running(settings, read, core=_core(settings.configuration.proxy.core), telemetry=telemetry) as serves,
+        running(
+            settings, read, core=_core(settings.configuration.proxy.core), telemetry=telemetry, place=place
+        ) as serves,
         asyncio.TaskGroup() as tasks,
     ):
         # What has been loaded stays, and is in no cycles: a walk over it would hold up every request for 200 ms.

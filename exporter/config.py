@@ -5,22 +5,20 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
-    SecretStr,
     Tag,
-    field_serializer,
-    field_validator,
     model_validator,
 )
 
 from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.handler_entry import EventHandlers
+from exporter.redis_url import SCHEMES, parse_redis_url
 from exporter.strict import (
-    REDACTED,
     Passphrase,
     Reference,
     Strict,
@@ -32,8 +30,6 @@ from exporter.strict import (
 )
 from exporter.target import Target, match_pattern, normalise_pattern, parse_target
 from exporter.watch_entry import Watch
-
-EventName = Literal["CertificateExpiringSoon", "CertificateExpired", "CertificateRenewed", "CertificateInvalid"]
 
 
 def _address(listen: str) -> str:
@@ -64,10 +60,16 @@ def _listen_path(path: str) -> str:
 
 
 def _state(state: str) -> str:
-    if state.startswith(("sqlite:", "redis:", "rediss:")):
-        raise ValueError("must be memory: this version has no other store")
-    if state != "memory":
-        raise ValueError("must be memory")
+    kind, colon, path = state.partition(":")
+    if kind in SCHEMES:
+        parse_redis_url(state)
+        return state
+    if state != "memory" and (kind != "sqlite" or not colon):
+        raise ValueError("must be memory, sqlite:PATH, or a URL that begins with redis:// or rediss://")
+    if path.startswith("//"):
+        raise ValueError("must have a path behind sqlite:, not a URL: sqlite:/var/lib/certgauge/state.sqlite3")
+    if colon and (path in {"", ":memory:"} or path.endswith(("/", "/.", "/.."))):
+        raise ValueError("must name a file behind sqlite:")
     return state
 
 
@@ -178,47 +180,6 @@ class CertificateEntry(Strict):
         return policy_of(self, owner)
 
 
-class Webhook(Strict):
-    """Where an event is sent. URL and header values are secrets: they are never shown."""
-
-    url: SecretStr
-    method: Literal["POST", "PUT", "PATCH"] = "POST"
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, url: SecretStr) -> SecretStr:
-        value = url.get_secret_value()
-        if not re.fullmatch(r"https?://[!-~]+", value) or "@" in value.split("/", 3)[2]:
-            raise ValueError("must be an http:// or https:// URL without credentials; put them into headers")
-        return url
-
-    @field_validator("headers")
-    @classmethod
-    def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, value in headers.items():
-            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-                raise ValueError("has a name that is not a field name")
-            if not re.fullmatch(r"[\t -~]*", value.get_secret_value()):
-                raise ValueError(f"has a value of {name} that is not plain ASCII")
-        return headers
-
-    @field_serializer("url")
-    def _hide_url(self, _url: SecretStr) -> str:
-        return REDACTED
-
-    @field_serializer("headers")
-    def _hide_headers(self, headers: dict[str, SecretStr]) -> dict[str, str]:
-        return dict.fromkeys(headers, REDACTED)
-
-
-class Handler(Strict):
-    """A named place that events go to."""
-
-    name: Reference
-    webhook: Webhook
-
-
 class ApiDefinition(Strict):
     """One API."""
 
@@ -233,7 +194,7 @@ class ApiDefinition(Strict):
     upstream_ca: Reference | None = None
     client_certificates: list[Reference] = Field(default_factory=list)
     certificate_expiry_monitor: ApiMonitor = Field(default_factory=ApiMonitor)
-    event_handlers: dict[EventName, list[Handler]] = Field(default_factory=dict)
+    event_handlers: EventHandlers = Field(default_factory=dict)
 
     @property
     def target(self) -> Target:
@@ -241,7 +202,7 @@ class ApiDefinition(Strict):
         return parse_target(self.target_url)
 
     def shown(self) -> dict[str, Any]:
-        """As people may see it: URLs and header values of webhooks redacted."""
+        """As people may see it: URLs, header values and variables of webhooks redacted."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -258,8 +219,9 @@ class Configuration(Strict):
     certificates: dict[Reference, CertificateEntry] = Field(default_factory=dict)
     watch: list[Watch] = Field(default_factory=list)
     upstream_certificates: UpstreamCertificates = Field(default_factory=dict)
-    event_handlers: dict[EventName, list[Handler]] = Field(default_factory=dict)
-    state: Annotated[str, AfterValidator(_state)] = "memory"
+    event_handlers: EventHandlers = Field(default_factory=dict)
+    state: Annotated[str, AfterValidator(_state)] | None = None
+    state_password_file: Text | None = None
     apis: list[
         Annotated[
             Annotated[str, Tag("file")] | Annotated[ApiDefinition, Tag("definition")], Discriminator(_kind_of_api)

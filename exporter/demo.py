@@ -97,8 +97,9 @@ class Authority:
 class _Printer:
     """Prints events as they happen."""
 
-    async def emit(self, event: ExpiryEvent) -> None:
+    async def emit(self, event: ExpiryEvent) -> bool:
         print(f"event  {event.kind:24} {event.slot.api_id or 'gateway':8} {event.message}", flush=True)
+        return True
 
 
 @contextlib.asynccontextmanager

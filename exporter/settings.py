@@ -16,10 +16,11 @@ from exporter.config import ApiDefinition, Configuration
 from exporter.documents import list_of, places_of, read_json, read_yaml, value_at
 from exporter.globs import Pattern, expand
 from exporter.problems import ConfigError, Problem, dotted
-from exporter.sight import Watched, look
+from exporter.sight import Watched, is_one_of, look
+from exporter.state_files import secret, state_problems, state_warnings
 from exporter.strict import REDACTED
 from exporter.target import is_address, match_pattern
-from exporter.validation import M, Steps, did_you_mean, unknown_references, validate
+from exporter.validation import M, Steps, did_you_mean, named_files, unknown_references, validate
 from exporter.watch_entry import WatchEntry
 
 _LARGEST = 16 * 1024 * 1024
@@ -49,7 +50,7 @@ class Settings:
     token: bytes | None = field(default=None, repr=False)
     """For the admin listener, if one is set."""
     watched: Watched = field(default_factory=Watched, repr=False)
-    """Every file whose change is a change: the configuration's, and those of all certificates, unread as yet."""
+    """Every file whose change is a change: the configuration's, and what it names, unread as yet."""
 
     def certificate_files(self, reference: str) -> CertificateFiles:
         """Where the certificate of this name is."""
@@ -89,16 +90,25 @@ def read_settings(path: Path, environment: Mapping[str, str], cores: Collection[
     token = None
     if configuration is not None:
         reading.problems += [*_own_problems(configuration, file, cores), *_unserved_clients(configuration, defined)]
+        reading.problems += state_problems(configuration, path.parent, file, reading.content)
         token = _token(reading, path.parent, configuration.admin.token_file, file)
     if configuration is None or reading.problems:
         raise UnreadSettingsError(_one_a_place(reading.problems), reading.watched)
     settings = Settings(configuration, tuple(defined), path, token, reading.watched)
-    return replace(settings, watched=reading.watched | _certificates(settings))
+    watched = reading.watched | _read_later(settings)
+    kind, _, state = (configuration.state or "").partition(":")
+    # A state file that is no database is moved aside; one of these would be missed.
+    if kind == "sqlite" and is_one_of(path.parent / state, watched.files):
+        raise UnreadSettingsError([Problem(file, "state", "names a file that the configuration uses")], watched)
+    return replace(settings, watched=watched)
 
 
-def _certificates(settings: Settings) -> Watched:
+def _read_later(settings: Settings) -> Watched:
     references = settings.configuration.certificates
     paths = {str(path) for each in references for path in settings.certificate_files(each).paths()}
+    for handlers in (settings.configuration.event_handlers, *(each.api.event_handlers for each in settings.apis)):
+        for webhook in (handler.webhook for listed in handlers.values() for handler in listed):
+            paths |= {str(settings.file.parent / name) for name in webhook.files}
     return Watched(frozenset(paths), sight=look(paths))
 
 
@@ -115,6 +125,7 @@ def read_definition(body: bytes, api_id: str) -> Defined:
     problems = [
         Problem(source, dotted(path), f"is {REDACTED}: give its value") for path in places_of(REDACTED, document)
     ]
+    problems += named_files(document, source)
     try:
         defined = Defined(validate(ApiDefinition, document, source), source)
     except ConfigError as exc:
@@ -151,10 +162,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
             elif match_pattern(api.upstream_certificates, target) is None:
                 address = " (an IP address matches only exactly)" if is_address(target.host) else ""
                 yield each.problem(("upstream_certificates",), f"has no key that matches target_url{address}")
-        if any(api.event_handlers.values()):
-            yield each.problem(("event_handlers",), "is not used: this version sends no webhooks")
-    if any(settings.configuration.event_handlers.values()):
-        yield Problem(_shown(settings.file), "event_handlers", "is not used: this version sends no webhooks")
+    yield from state_warnings(settings.configuration, _shown(settings.file))
     for index, entry in enumerate(settings.configuration.watch):
         if not any(expand(settings.pattern(entry))):
             yield Problem(_shown(settings.file), dotted(("watch", index)), "matches no file")
@@ -245,14 +253,12 @@ def _token(reading: _Reading, directory: Path, name: str | None, file: str) -> b
     if name is None:
         return None
     try:
-        token = reading.content(directory / name).strip()
+        return secret(reading.content(directory / name), "token")
     except ConfigError as exc:
         reading.problems += (Problem(file, "admin.token_file", each.message) for each in exc.problems)
-        return None
-    if not token or not all(0x21 <= byte <= 0x7E for byte in token):
-        message = "names a file without a token: one line of visible ASCII characters"
-        reading.problems.append(Problem(file, "admin.token_file", message))
-    return token
+    except ValueError as exc:
+        reading.problems.append(Problem(file, "admin.token_file", str(exc)))
+    return None
 
 
 def _one_a_place(problems: Iterable[Problem]) -> list[Problem]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import TypeAlias
 
 _PART = 300
@@ -83,3 +84,8 @@ def _signature(path: str) -> str | None:
         return signature_of(os.stat(path))
     except (OSError, ValueError):
         return None
+
+
+def is_one_of(path: Path, files: Iterable[str]) -> bool:
+    """Whether a file is one of these, under whatever name."""
+    return path.is_file() and any(Path(each).exists() and path.samefile(each) for each in files)

@@ -186,6 +186,7 @@ def _needs_restart(old: Settings, new: Settings) -> Iterable[Problem]:
         "admin.listen": (before.admin.listen, after.admin.listen),
         "admin.tls": (before.admin.tls is None, after.admin.tls is None),
         "state": (before.state, after.state),
+        "state_password_file": (before.state_password_file, after.state_password_file),
     }
     for path, (was, is_now) in fixed.items():
         if was != is_now:

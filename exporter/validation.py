@@ -48,6 +48,7 @@ _REFERENCES = (
     ("admin", "tls", "certificate"),
     ("upstream_ca",),
 )
+_FILES_OF_WEBHOOKS = ("secret_file", "secret_files", "template_file")
 
 
 def validate(model: type[M], document: Any, file: str) -> M:
@@ -79,6 +80,16 @@ def unknown_references(document: Any, known: Any, file: str, base: Steps = ()) -
             yield Problem(file, dotted((*base, *path)), message)
 
 
+def named_files(document: Any, source: str) -> Iterator[Problem]:
+    """A problem for each file that a definition in a request has read for webhooks.
+
+    What is read there is sent where the definition says: whoever sends one must not get at our files.
+    """
+    for path, webhook in _webhooks(document):
+        for key in (each for each in _FILES_OF_WEBHOOKS if each in mapping_of(webhook)):
+            yield Problem(source, dotted((*path, key)), "can be given in a file only, not in a request")
+
+
 def _references(document: Any) -> Iterator[tuple[Steps, Any]]:
     """Where the gateway's file or a definition names certificates."""
     for path in _REFERENCES:
@@ -87,6 +98,14 @@ def _references(document: Any) -> Iterator[tuple[Steps, Any]]:
         yield ("upstream_certificates", pattern), name
     for index, name in enumerate(list_of(value_at(document, "client_certificates"))):
         yield ("client_certificates", index), name
+    for steps, webhook in _webhooks(document):
+        yield (*steps, "ca"), value_at(webhook, "ca")
+
+
+def _webhooks(document: Any) -> Iterator[tuple[Steps, Any]]:
+    for event, handlers in mapping_of(value_at(document, "event_handlers")).items():
+        for index, handler in enumerate(list_of(handlers)):
+            yield ("event_handlers", event, index, "webhook"), value_at(handler, "webhook")
 
 
 def _path(error: ErrorDetails) -> Steps:

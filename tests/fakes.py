@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 from exporter.certcheck.events import ExpiryEvent
 from exporter.certcheck.ports import CooldownKey, Observer
@@ -35,12 +36,13 @@ class RecordingSink:
         self.arrived = asyncio.Event()
         self.refused = asyncio.Event()
 
-    async def emit(self, event: ExpiryEvent) -> None:
+    async def emit(self, event: ExpiryEvent) -> bool:
         if self.failing is not None:
             self.refused.set()
             raise self.failing
         self.events.append(event)
         self.arrived.set()
+        return True
 
     @property
     def kinds(self) -> list[str]:
@@ -54,13 +56,25 @@ class FailingCooldowns:
         self.asked_often = asyncio.Event()
         self._calls = 0
 
-    async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
+    async def claim(self, key: CooldownKey, event_id: str, lease: timedelta, cooldown: timedelta) -> str | None:
+        return self._fail()
+
+    async def renew(self, keys: Collection[CooldownKey], lease: timedelta) -> None:
+        self._fail()
+
+    async def start(self, key: CooldownKey, cooldown: timedelta) -> None:
+        self._fail()
+
+    async def release(self, key: CooldownKey) -> None:
+        self._fail()
+
+    async def close(self) -> None:
+        self._fail()
+
+    def _fail(self) -> NoReturn:
         self._calls += 1
         if self._calls == 4:
             self.asked_often.set()
-        raise ConnectionError("redis://:canary@store")
-
-    async def clear(self, key: CooldownKey) -> None:
         raise ConnectionError("redis://:canary@store")
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from exporter.certcheck.certificate import Certificate, InvalidReason, Reading
-from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
+from exporter.certcheck.cooldown import MemoryCooldowns
 from exporter.certcheck.expiry import ExpiryPolicy
+from exporter.certcheck.fail_open import FailOpenCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import CooldownStore, Observer
 from exporter.certcheck.slot import Observation, Role

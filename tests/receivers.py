@@ -134,8 +134,8 @@ class Receiver:
 
 
 @contextmanager
-def http_receiver(status: int = 200) -> Iterator[Receiver]:
-    """Takes OTLP over HTTP/protobuf; another status refuses what is kept here all the same."""
+def http_receiver(status: int = 200, port: int = 0) -> Iterator[Receiver]:
+    """Takes OTLP over HTTP/protobuf; another status refuses what is kept here all the same. Port 0: a free one."""
     received = Received()
     kinds: dict[str, tuple[type[Any], type[Any]]] = {
         "/v1/metrics": (metrics_pb2.ExportMetricsServiceRequest, metrics_pb2.ExportMetricsServiceResponse),
@@ -155,6 +155,9 @@ def http_receiver(status: int = 200) -> Iterator[Receiver]:
             received.keep(request.FromString(body), dict(self.headers))
             answer = response().SerializeToString()
             self.send_response(status)
+            if status != 200:
+                # Where another one listens later, nobody is to stay with this one.
+                self.send_header("Connection", "close")
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -167,7 +170,7 @@ def http_receiver(status: int = 200) -> Iterator[Receiver]:
         daemon_threads = True
         block_on_close = False
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -226,10 +229,12 @@ def refusing(protocol: str) -> Iterator[str]:
 
 
 @contextmanager
-def black_hole(_protocol: str) -> Iterator[str]:
+def black_hole(_protocol: str, port: int = 0) -> Iterator[str]:
     """The URL of a collector that takes connections and never answers."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        # Where another collector was a moment ago.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         listening.listen(64)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from exporter.admin.certs import row
 from exporter.admin.openapi import document
 from exporter.app import utc_now
+from exporter.attempts import RetryPolicy
 from exporter.certcheck.certificate import InvalidReason, read_certificate
 from exporter.certcheck.chain import ChainPosition
 from exporter.certcheck.events import REASON_WORDS, ROLE_WORDS, EventKind, ExpiryEvent
@@ -30,17 +31,21 @@ from exporter.certcheck.tally import ErrorReason, Outcome
 from exporter.certcheck.usage import User
 from exporter.certcheck.users import Users
 from exporter.check import examine
-from exporter.config import ApiDefinition, ApiMonitor, Configuration, Handler
+from exporter.config import ApiDefinition, ApiMonitor, Configuration
+from exporter.handler_entry import Handler, Webhook
+from exporter.handlers import read_handlers
 from exporter.proxy.errors import Refusal
 from exporter.settings import read_settings
-from exporter.sinks.otel import _NAMES
+from exporter.sinks.sandbox import environment
 from exporter.telemetry import names
+from exporter.telemetry.event_log import _NAMES
 from exporter.telemetry.names import Instrument, Kind
 from exporter.watch_entry import WatchEntry
 from tests.authority import Authority
 from tests.fakes import NOON
 
 ROOT = Path(__file__).parent.parent
+TEMPLATES = ROOT / "exporter" / "sinks" / "templates"
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 INSTRUMENTS = [each for each in vars(names).values() if isinstance(each, Instrument)]
 
@@ -139,6 +144,37 @@ def test_the_first_configuration_of_a_page_works(page: str, tmp_path: Path) -> N
 )
 def test_every_configuration_key_is_documented_with_its_default(heading: str, model: type[BaseModel]) -> None:
     assert [(key, default) for key, _, default, *_ in rows("docs/configuration.md", heading)] == list(keys_of(model))
+
+
+def test_every_ready_made_template_is_documented_and_there() -> None:
+    documented = [row[0] for row in rows("docs/webhooks.md", "Ready-made templates")]
+    template = get_args(get_args(Webhook.model_fields["template"].annotation)[0])
+    assert documented == list(template)
+    assert sorted(documented) == sorted(each.name.split(".")[0] for each in TEMPLATES.iterdir())
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_what_the_page_on_webhooks_configures_can_be_configured(block: int, tmp_path: Path) -> None:
+    (tmp_path / "webhook.secret").write_text("A" * 44)
+    (tmp_path / "internal-ca.pem").write_bytes(Authority().root.pem)
+    text = blocks("docs/webhooks.md", "yaml")[block]
+    (tmp_path / "certgauge.yaml").write_text(f"{text}certificates: {{internal-ca: {{cert_file: internal-ca.pem}}}}\n")
+    names = re.findall(r"\$\{(\w+)\}", text)
+    settings = read_settings(tmp_path / "certgauge.yaml", dict.fromkeys(names, "https://hooks.test/"), ["httptools"])
+    assert read_handlers(settings, ()).problems == ()
+
+
+def test_waits_are_those_of_the_documentation() -> None:
+    waits = [row[1] for row in rows("docs/webhooks.md", "Retries")]
+    policy = RetryPolicy(lambda: 1.0)
+    bounds = [policy.next_at(attempts, NOON, NOON) for attempts in range(1, 11)]
+    assert waits == [f"{(at - NOON).seconds} s" for at in bounds if at is not None]
+
+
+def test_filters_are_those_of_the_documentation() -> None:
+    section = text_of("docs/webhooks.md").split("- Filters: ", 1)[1].split("\n- ", 1)[0]
+    filters = set(re.findall(r"`(\w+)(?:\(\w+\))?`", section))
+    assert filters == set(environment(str, str).filters) - {"d", "escape"}
 
 
 def test_every_metric_is_documented() -> None:

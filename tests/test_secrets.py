@@ -24,6 +24,10 @@ SECRETS = {
     "a webhook's URL": "canary-webhook-url",
     "a header value": "canary-header-value",
     "a header value from the environment": "canary-environment-value",
+    "a webhook's variable": "canary-webhook-variable",
+    "a webhook's secret": "Y2FuYXJ5LXdlYmhvb2s",
+    "a webhook's secret that is none": "canary-webhook-secret",
+    "a webhook's template": "canary-webhook-template",
     "a passphrase that was sent": "canary-sent-passphrase",
     "a passphrase that was sent and does not fit": "canary-unfit-passphrase",
     "another variable": "canary-other-variable",
@@ -58,6 +62,14 @@ event_handlers:
   CertificateExpired:
   - name: all
     webhook: {url: "https://hooks.internal/canary-webhook-url", headers: {X-Key: canary-header-value}}
+  - name: pager
+    webhook:
+      url: https://hooks.internal/canary-webhook-url
+      template: pagerduty
+      variables: {routing_key: canary-webhook-variable}
+      secret_file: webhook-secret
+  - {name: a, webhook: {url: "https://hooks.internal/canary-webhook-url", secret_file: wrong-secret}}
+  - {name: b, webhook: {url: "https://hooks.internal/canary-webhook-url", template_file: wrong-template}}
 """
 ORDERS = """\
 api_id: orders
@@ -88,6 +100,14 @@ def definition(value: str = "canary-put-value", **more: Any) -> str:
     return json.dumps(api | more)
 
 
+PAGED = definition(
+    listen_path="/paged/",
+    event_handlers={
+        "CertificateExpired": [{"name": "pager", "webhook": {"url": "http://h/", "template": "pagerduty"}}]
+    },
+)
+
+
 @dataclass
 class Seen:
     """All that came out of one process: each answer, and what it printed."""
@@ -105,6 +125,11 @@ class Seen:
 
 def write(directory: Path, port: int, key: bytes) -> None:
     texts = {"certgauge.yaml": CONFIGURATION, "orders.yaml": ORDERS, "broken.yaml": BROKEN, "dead.yaml": DEAD}
+    texts |= {
+        "webhook-secret": "whsec_Y2FuYXJ5LXdlYmhvb2stc2VjcmV0LW9mLTMyLWJ5dGU=",
+        "wrong-secret": "canary-webhook-secret",
+    }
+    texts["wrong-template"] = "{{ canary-webhook-template canary }} canary-webhook-template"
     texts |= {"token": TOKEN, "passphrase": PASSPHRASE, "other-passphrase": f"{PASSPHRASE}-other"}
     for name, text in texts.items():
         (directory / name).write_text(text.replace("PORT", str(port)))
@@ -146,6 +171,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             for path in ("/orders/x", "/broken/x", "/dead/x", "/none/x"):
                 proxied(path)
             admin("PUT", "/apis/put", definition())
+            admin("PUT", "/apis/paged", PAGED)
             admin("PUT", "/apis/refused", definition("canary-refused-value\n", listen_path="nowhere"))
             admin("PUT", "/apis/refused", definition(target_url="http://u:canary-target-credentials@h/"))
             admin("PUT", "/apis/refused", definition("<redacted>", listen_path="/refused/"))
@@ -188,6 +214,11 @@ def test_the_secrets_were_in_use(seen: Seen) -> None:
     rehearsed = {each["api_id"]: each.get("rehearsal", {}).get("status") for each in checked[0].json()["places"]}
     assert rehearsed == {"broken": "fail", "orders": "pass"}
     assert "level=DEBUG" in seen.printed["standard error"]
+    assert answers[f"PUT /apis/paged {PAGED}"].status == 201
+    broken = "request: event_handlers.CertificateExpired[0].webhook.template: needs variables.routing_key"
+    assert broken in seen.printed["standard error"]
+    assert "wrong-secret has no secret" in seen.printed["standard error"]
+    assert "wrong-template: line 1: is not a template" in seen.printed["standard error"]
     assert 'message="telemetry export failed"' in seen.printed["standard error"]
 
 

@@ -44,7 +44,7 @@ HANDLER = "event_handlers: {CertificateExpired: [{name: ops, webhook: %s}]}\n"
 
 KEYS = {
     "gateway": "admin, apis, certificate_expiry_monitor, certificates, event_handlers, proxy, state, "
-    "upstream_certificates, watch",
+    "state_password_file, upstream_certificates, watch",
     "proxy": "core, drain_timeout_seconds, listen, tls, upstream_timeout_seconds",
     "monitor": "check_cooldown_seconds, check_on_load, enabled, event_cooldown_seconds, flush_interval_seconds, "
     "warning_lifetime_fraction, warning_threshold_days",
@@ -57,6 +57,11 @@ PATH = "must be a path of visible ASCII characters, without ? and #; percent-enc
 PATTERN = "must be host, host:port, *.domain, *.domain:port or *"
 DEPTH = "must have ** between slashes only, where it stands for any number of directories"
 WEBHOOK = "must be an http:// or https:// URL without credentials; put them into headers"
+NO_FILE = "must name a file behind sqlite:"
+STATE = "must be memory, sqlite:PATH, or a URL that begins with redis:// or rediss://"
+CREDENTIALS = "must not carry credentials; put the password into state_password_file"
+PARAMETERS = "has a parameter that is not known, or one twice; they are prefix, user and ca_file"
+NO_PASSWORD = "names a file without a password: one line of visible ASCII characters"
 NO_TOKEN = "names a file without a token: one line of visible ASCII characters"
 VARIABLE = "has ${…} around something that is not a variable's name; write $${ for a plain ${"
 
@@ -206,13 +211,71 @@ CONFIGURATION = {
     "an unknown core": config(
         "proxy: {core: aiohtp}", "proxy.core: no core is named 'aiohtp'; did you mean 'aiohttp'?"
     ),
-    "a store of a later version": config(
-        "state: sqlite:certgauge.db", "state: must be memory: this version has no other store"
+    "a store that is only nearly one": config("state: 'sqlite3:state'", f"state: {STATE}"),
+    "a state file without a name": config("state: 'sqlite:'", f"state: {NO_FILE}"),
+    "a state file that is a directory": config("state: sqlite:state/", f"state: {NO_FILE}"),
+    "a state file in memory": config("state: 'sqlite::memory:'", f"state: {NO_FILE}"),
+    "a state file as a URL": config(
+        "state: sqlite:///var/lib/state",
+        "state: must have a path behind sqlite:, not a URL: sqlite:/var/lib/certgauge/state.sqlite3",
     ),
-    "a store with a password": config(
-        f"state: rediss://:{CANARY}@store/", "state: must be memory: this version has no other store"
+    "a state file that is the configuration": config(
+        "state: sqlite:./certgauge.yaml", "state: names a file that the configuration uses"
     ),
-    "an unknown store": config("state: disk", "state: must be memory"),
+    "an unknown store": config("state: disk", f"state: {STATE}"),
+    "a store at no URL": config("state: redis:store", "state: is not a URL: its host or port cannot be read"),
+    "a store with a password": config(f"state: rediss://:{CANARY}@store/", f"state: {CREDENTIALS}"),
+    "a store with a user": config(f"state: redis://{CANARY}@store/", f"state: {CREDENTIALS}"),
+    "a store with a password that has a slash": config(f"state: redis://:a/{CANARY}@store/", f"state: {CREDENTIALS}"),
+    "a store with a password as a parameter": config(f"state: redis://store?password={CANARY}", f"state: {PARAMETERS}"),
+    "a store with a parameter twice": config("state: redis://store?prefix=a&prefix=b", f"state: {PARAMETERS}"),
+    "a store with parameters of no form": config(
+        f"state: redis://store?{CANARY}",
+        "state: has parameters that cannot be read; they are prefix, user and ca_file",
+    ),
+    "a store with a prefix that is none": config(
+        "state: redis://store?prefix=a:b",
+        "state: must have a prefix of 1 to 64 letters, digits, dots, hyphens and underscores",
+    ),
+    "a store with an empty user": config("state: redis://store?user=", "state: has an unfit value of user"),
+    "a store with port 0": config("state: redis://store:0", "state: must not have port 0"),
+    "a store with a port that is none": config(
+        "state: redis://store:six", "state: is not a URL: its host or port cannot be read"
+    ),
+    "a store without a host": config("state: rediss://", "state: is not a URL: its host or port cannot be read"),
+    "a store with a database by name": config(
+        "state: redis://store/main", "state: must have the number of a database as its path, or none"
+    ),
+    "a store with a fragment": config("state: 'redis://store#a'", "state: must not have a fragment"),
+    "a store with a space": config(
+        "state: redis://store /0", "state: must consist of visible ASCII characters; percent-encode the others"
+    ),
+    "trust anchors without TLS": config(
+        "state: redis://store?ca_file=ca.pem", "state: has a ca_file without TLS; it goes with rediss://"
+    ),
+    "a store's trust anchors that are missing": config(
+        "state: rediss://store?ca_file=none", "state: has a ca_file that cannot be read: No such file or directory"
+    ),
+    "a store's trust anchors that are none": config(
+        "state: rediss://store?ca_file=empty", "state: has a ca_file that holds no certificates in PEM"
+    ),
+    "a store's password that is missing": config(
+        "state: redis://store\nstate_password_file: none",
+        "state_password_file: cannot be read: No such file or directory",
+    ),
+    "a store's password that is empty": config(
+        "state: redis://store\nstate_password_file: empty", f"state_password_file: {NO_PASSWORD}"
+    ),
+    "a store's password of two lines": config(
+        "state: redis://store\nstate_password_file: lines", f"state_password_file: {NO_PASSWORD}"
+    ),
+    "a store's user without a password": config(
+        "state: redis://store?user=certgauge", "state_password_file: is required: state names a user"
+    ),
+    "a password for no store": config(
+        "state_password_file: lines", "state_password_file: is used with a redis:// or rediss:// state only"
+    ),
+    "no name of a password's file": config("state_password_file: ''", "state_password_file: must not be empty"),
     "unknown certificates, everywhere": config(
         CERTIFICATES + "proxy: {tls: {certificate: orders-clent, client_ca: intern-ca}}\n"
         "admin: {tls: {certificate: gateway}}\nupstream_certificates: {'*.Internal': orders}\n",
@@ -273,7 +336,7 @@ CONFIGURATION = {
     ),
     "a variable with a name that is none": config(f"state: ${{{CANARY}}}", f"state: {VARIABLE}"),
     "a variable without an end": config(f"state: ${{{CANARY}", "state: has ${ without a }; write $${ for a plain ${"),
-    "a variable whose value is wrong": config("state: ${SECRET}", "state: must be memory", SECRET=CANARY),
+    "a variable whose value is wrong": config("state: ${SECRET}", f"state: {STATE}", SECRET=CANARY),
     "a variable whose value is no text": config(
         "state: ${SECRET}", "state: has a character that is not text, from the environment", SECRET=f"{CANARY}\udcff"
     ),

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from exporter import __version__
-from exporter.admin import certs, health, preflight
+from exporter.admin import certs, events, health, preflight
 from exporter.admin.openapi import document
 from exporter.admin.pieces import each, in_pieces
 from exporter.admin.problem import invalid, on_error, on_http_exception, problem
@@ -22,7 +22,9 @@ from exporter.admin.token import BearerToken
 from exporter.catalog import Catalog, PartlyRefusedError
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock
+from exporter.dispatcher import Dispatcher
 from exporter.gateway import Gateway
+from exporter.outbox import Outbox
 from exporter.preflight import Preflight, reading
 from exporter.problems import ConfigError
 from exporter.telemetry.prometheus import content_type, render
@@ -47,6 +49,8 @@ class Admin:
     not_ready: Callable[[], str | None]
     """Why no traffic should come here yet, or any more; None: it may."""
     health: Callable[[], health.Facts]
+    outbox: Outbox
+    dispatcher: Dispatcher
 
 
 def build(admin: Admin) -> Starlette:
@@ -66,6 +70,8 @@ def build(admin: Admin) -> Starlette:
             Route("/apis/{api_id}", endpoints.api, methods=["GET"]),
             Route("/apis/{api_id}", endpoints.put, methods=["PUT"]),
             Route("/apis/{api_id}", endpoints.delete, methods=["DELETE"]),
+            Route("/events", endpoints.events),
+            Route("/events/test", endpoints.test_event, methods=["POST"]),
             Route("/reload", endpoints.reload, methods=["POST"]),
             Route("/openapi.json", endpoints.openapi),
         ],
@@ -154,6 +160,28 @@ class _Endpoints:
     async def delete(self, request: Request) -> Response:
         deleted = await self._admin.catalog.delete(request.path_params["api_id"])
         return Response(status_code=204) if deleted else _no_such_api()
+
+    async def events(self, request: Request) -> Response:
+        try:
+            query = events.parse(request.query_params)
+        except certs.QueryError as exc:
+            return problem(400, str(exc))
+        found = await self._admin.outbox.recent(query.limit, query.api_id)
+        return await in_pieces(lambda: events.page(found))
+
+    async def test_event(self, request: Request) -> Response:
+        try:
+            api_id, kind = events.parse_test(request.query_params)
+        except certs.QueryError as exc:
+            return problem(400, str(exc))
+        if api_id is not None and api_id not in self._admin.gateway.apis:
+            return _no_such_api()
+        record = events.test_record(api_id, kind, self._admin.clock())
+        names = self._admin.dispatcher.told(api_id, kind)
+        if not names:
+            return problem(409, "Nobody is told of this event.")
+        await self._admin.dispatcher.put(record, names)
+        return JSONResponse({"event_id": record.event_id, "handlers": [each.rpartition("/")[2] for each in names]}, 202)
 
     async def reload(self, _request: Request) -> Response:
         try:

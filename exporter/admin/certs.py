@@ -60,8 +60,8 @@ def parse(parameters: QueryParams) -> Query:
         parameters.get("api_id"),
         Role(one_of("role", parameters["role"], Role)) if "role" in parameters else None,
         State(one_of("state", parameters["state"], State)) if "state" in parameters else None,
-        timedelta(days=_whole("expiring_within_days", within, 0, 36500)) if within is not None else None,
-        _whole("limit", parameters.get("limit", "100"), 1, _MOST_ROWS),
+        timedelta(days=whole("expiring_within_days", within, 0, 36500)) if within is not None else None,
+        whole("limit", parameters.get("limit", "100"), 1, _MOST_ROWS),
         _from_cursor(parameters["cursor"]) if parameters.get("cursor") else None,
     )
 
@@ -204,7 +204,12 @@ def one_of(name: str, value: str, known: Iterable[str]) -> str:
     return value
 
 
-def _whole(name: str, text: str, least: int, most: int) -> int:
+def whole(name: str, text: str, least: int, most: int) -> int:
+    """The number.
+
+    Raises:
+        QueryError: it is none, or not within these bounds.
+    """
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise QueryError(f"{name} must be a whole number from {least} to {most}")
     return int(text)

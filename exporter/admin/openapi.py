@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from exporter import __version__
+from exporter.certcheck.events import EventKind
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
 from exporter.config import ApiDefinition
@@ -103,6 +104,29 @@ def _paths() -> dict[str, Any]:
             },
             "delete": _call("Unload an API.", {"204": {"description": "Its batcher has stopped."}, "404": _NO_API}),
         },
+        "/events": {
+            "get": {
+                **_call(
+                    "What was announced, newest first.",
+                    {"200": _json("Events with their deliveries."), "400": _problem("A parameter.")},
+                ),
+                "parameters": _EVENTS_PARAMETERS,
+            }
+        },
+        "/events/test": {
+            "post": {
+                **_call(
+                    "Send an event that is marked as a test through the handlers of an API, or of the gateway.",
+                    {
+                        "202": _json("Its id, and who is told."),
+                        "400": _problem("A parameter."),
+                        "404": _NO_API,
+                        "409": _problem("Nobody is told."),
+                    },
+                ),
+                "parameters": _TEST_PARAMETERS,
+            }
+        },
         "/reload": {
             "post": _call(
                 "Read the configuration again.",
@@ -175,6 +199,16 @@ _CHECK_PARAMETERS = [
         "description": "Opens the private key, or the PKCS#12 file.",
         "schema": {"type": "string", "format": "password"},
     },
+]
+
+_EVENTS_PARAMETERS = [
+    _query("api_id", {"type": "string"}),
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+]
+
+_TEST_PARAMETERS = [
+    _query("api_id", {"type": "string"}),
+    _query("event", {"enum": [kind.value for kind in EventKind], "default": EventKind.EXPIRING_SOON.value}),
 ]
 
 _CERTS_PARAMETERS = [

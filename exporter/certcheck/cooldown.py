@@ -1,93 +1,101 @@
-"""Event cooldowns: in memory, and what happens when the store that should keep them cannot."""
+"""Event cooldowns in memory."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from exporter.certcheck.ports import Clock, CooldownKey, CooldownStore
-from exporter.certcheck.tally import ErrorReason, Tally
+from exporter.certcheck.ports import LONGEST, Clock, CooldownKey
 
-log = logging.getLogger(__name__)
+_MOST_KEPT = 100_000
 
-_MOST_RUNNING = 100_000
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A claim, or, without an owner, a cooldown."""
+
+    started_at: datetime
+    ends_at: datetime
+    kept_until: datetime
+    """How long a claim's `event_id` is remembered."""
+    owner: str = ""
+    event_id: str = ""
+
+    def runs(self, now: datetime, longest: timedelta = LONGEST) -> bool:
+        # A clock set back must not prolong it: none may last longer than configured.
+        return self.started_at <= now < self.ends_at and self.ends_at - now <= longest
 
 
 class MemoryCooldowns:
-    """Cooldowns that end with the process; beyond 100,000 that run, the one that was started first ends early."""
+    """Cooldowns that end with the process; of more than 100,000 the one that was put there first ends early."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._running: dict[CooldownKey, tuple[datetime, datetime]] = {}
+        self._owner = str(uuid.uuid4())
+        self._entries: dict[CooldownKey, _Entry] = {}
         self._sweep_at = 1024
 
-    async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
+    async def claim(self, key: CooldownKey, event_id: str, lease: timedelta, cooldown: timedelta) -> str | None:
         now = self._clock()
-        if key in self._running and _is_running(self._running[key], now):
-            return False
-        self._sweep(now)
-        # Put back last: a dict keeps its order.
-        self._running.pop(key, None)
-        self._running[key] = (now, now + duration)
-        return True
+        entry = self._entries.get(key)
+        if entry and entry.runs(now, lease if entry.owner else cooldown):
+            return None
+        if entry and entry.owner:
+            event_id = entry.event_id
+        ends_at = now + _within_reason(lease)
+        self._put(key, _Entry(now, ends_at, ends_at + _within_reason(cooldown), self._owner, event_id), now)
+        return event_id
 
-    async def clear(self, key: CooldownKey) -> None:
-        self._running.pop(key, None)
+    async def renew(self, keys: Collection[CooldownKey], lease: timedelta) -> None:
+        now = self._clock()
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry and entry.owner == self._owner and entry.runs(now):
+                kept = entry.kept_until - entry.ends_at
+                ends_at = now + _within_reason(lease)
+                self._put(key, replace(entry, started_at=now, ends_at=ends_at, kept_until=ends_at + kept), now)
+
+    async def start(self, key: CooldownKey, cooldown: timedelta) -> None:
+        now = self._clock()
+        ends_at = now + _within_reason(cooldown)
+        self._put(key, _Entry(now, ends_at, ends_at), now)
+
+    async def release(self, key: CooldownKey) -> None:
+        entry = self._entries.get(key)
+        if entry and entry.owner == self._owner:
+            del self._entries[key]
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def left(self, key: CooldownKey) -> timedelta | None:
+        """How long the cooldown of `key` still runs. None: it does not run."""
+        now = self._clock()
+        entry = self._entries.get(key)
+        return entry.ends_at - now if entry and not entry.owner and entry.runs(now) else None
+
+    def keys(self) -> Collection[CooldownKey]:
+        """Every key that is kept, also where nothing runs any more."""
+        return self._entries.keys()
+
+    def _put(self, key: CooldownKey, entry: _Entry, now: datetime) -> None:
+        # Put back last: a dict keeps its order.
+        self._entries.pop(key, None)
+        self._sweep(now)
+        self._entries[key] = entry
 
     def _sweep(self, now: datetime) -> None:
-        # Doubling makes the sweep cheap per entry; what is left is what is really running.
-        if len(self._running) >= self._sweep_at:
-            self._running = {key: span for key, span in self._running.items() if _is_running(span, now)}
-            self._sweep_at = max(1024, 2 * len(self._running))
-        if len(self._running) >= _MOST_RUNNING:
+        # Doubling makes the sweep cheap per entry; what is left is what is really needed.
+        if len(self._entries) >= self._sweep_at:
+            entries = self._entries.items()
+            self._entries = {key: each for key, each in entries if each.started_at <= now < each.kept_until}
+            self._sweep_at = max(1024, 2 * len(self._entries))
+        if len(self._entries) >= _MOST_KEPT:
             # Clients may present any number of certificates; a repeated warning is a nuisance, no memory an outage.
-            del self._running[next(iter(self._running))]
+            del self._entries[next(iter(self._entries))]
 
 
-def _is_running(span: tuple[datetime, datetime], now: datetime) -> bool:
-    # A clock set back to before the start ends the cooldown: none may last longer than configured.
-    started_at, ends_at = span
-    return started_at <= now < ends_at
-
-
-class FailOpenCooldowns:
-    """Another store, whose failures are bounded in time, counted, and let the event out.
-
-    While it fails, cooldowns are kept here: a repeated warning is a nuisance, a missing one is an outage, a storm of
-    them is both.
-    """
-
-    def __init__(
-        self, store: CooldownStore, clock: Clock, tally: Tally, timeout: timedelta = timedelta(seconds=1)
-    ) -> None:
-        self._store = store
-        self._local = MemoryCooldowns(clock)
-        self._tally = tally
-        self._timeout = timeout.total_seconds()
-        self.failing = False
-        """Whether the store failed when it was last asked."""
-
-    async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
-        try:
-            async with asyncio.timeout(self._timeout):
-                started = await self._store.try_start(key, duration)
-        except Exception as exc:  # whatever it is, the event goes out
-            self._failed(exc)
-            return await self._local.try_start(key, duration)
-        self.failing = False
-        return started
-
-    async def clear(self, key: CooldownKey) -> None:
-        await self._local.clear(key)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._store.clear(key)
-        except Exception as exc:  # it is counted; the next announcement may be late, not lost
-            self._failed(exc)
-
-    def _failed(self, exc: Exception) -> None:
-        self.failing = True
-        self._tally.error(ErrorReason.COOLDOWN_STORE_FAILED)
-        # The type only: a store's message may quote its URL, password and all.
-        log.warning("cooldown store failed; using a local cooldown", extra={"error": type(exc).__name__})
+def _within_reason(duration: timedelta) -> timedelta:
+    return min(duration, LONGEST)

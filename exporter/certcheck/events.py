@@ -23,6 +23,16 @@ class EventKind(StrEnum):
     INVALID = "CertificateInvalid"
 
 
+_MOST_SLOTS = 100
+
+# Which end of the connection the certificate belongs to, in the words of the semantic conventions.
+_ENDS = {
+    Role.UPSTREAM: "client",
+    Role.CLIENT: "client",
+    Role.UPSTREAM_SERVER: "server",
+    Role.SERVER: "server",
+}
+
 ROLE_WORDS = {
     Role.UPSTREAM: "Upstream",
     Role.UPSTREAM_SERVER: "Upstream server",
@@ -63,6 +73,12 @@ class ExpiryEvent:
     previous_cert_id: str | None = None
     used_by: Users | None = None
     """Who uses the certificate, where one could be read."""
+    slots: tuple[Slot, ...] = ()
+    """All of the API's slots, in this role, that hold the certificate; the first is `slot`."""
+    identity: str = ""
+    """What its cooldown knows the certificate by."""
+    cooldown: timedelta = timedelta(0)
+    """How long it is not repeated when everybody has been told."""
 
     @property
     def message(self) -> str:
@@ -100,9 +116,18 @@ class ExpiryEvent:
             "network_peer_address": slot.peer_address,
             "reason": self.reason.value if self.reason else None,
             "previous_cert_id": self.previous_cert_id,
+            "slots": [_place(each) for each in self.slots[:_MOST_SLOTS]] if len(self.slots) > 1 else None,
             "requests_last_hour": used_by.requests_last_hour if used_by and used_by.busiest else None,
             "used_by": [user.shown() for user in used_by.busiest] or None if used_by else None,
         }
+        return {key: value for key, value in fields.items() if value is not None}
+
+    def semantic(self) -> dict[str, str | int]:
+        """What a log record has besides, of the semantic conventions: `tls.*` and `server.*`."""
+        slot, end = self.slot, _ENDS.get(self.slot.role)
+        fields = {"server.address": slot.server_address, "server.port": slot.server_port}
+        if end is not None and self.certificate is not None:
+            fields |= _tls(f"tls.{end}", self.certificate)
         return {key: value for key, value in fields.items() if value is not None}
 
     def _dates(self, certificate: Certificate) -> dict[str, str | int]:
@@ -115,6 +140,27 @@ class ExpiryEvent:
             dates["expired_at"] = expires_at
             dates["days_since_expiry"] = days_since_expiry(certificate.not_after, self.timestamp)
         return dates
+
+
+def _place(slot: Slot) -> dict[str, str | int]:
+    fields = {
+        "cert_ref": slot.cert_ref,
+        "server_address": slot.server_address,
+        "server_port": slot.server_port,
+        "network_peer_address": slot.peer_address,
+        "chain_index": slot.chain_index,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _tls(prefix: str, certificate: Certificate) -> dict[str, str | int | None]:
+    return {
+        f"{prefix}.subject": certificate.subject,
+        f"{prefix}.issuer": certificate.issuer,
+        f"{prefix}.hash.sha256": certificate.cert_id.upper(),
+        f"{prefix}.not_after": rfc3339(certificate.not_after),
+        f"{prefix}.not_before": rfc3339(certificate.not_before),
+    }
 
 
 def _duration(left: timedelta) -> str:

@@ -33,6 +33,8 @@ class ErrorReason(StrEnum):
     CERTIFICATE_UNUSABLE = "certificate_unusable"
     INVENTORY_FULL = "inventory_full"
     COOLDOWN_STORE_FAILED = "cooldown_store_failed"
+    STATE_FAILED = "state_failed"
+    EVENT_HELD_BACK = "event_held_back"
     EVENT_NOT_DELIVERED = "event_not_delivered"
     FLUSH_FAILED = "flush_failed"
     FLUSH_TIMEOUT = "flush_timeout"
@@ -49,6 +51,7 @@ class Tally:
         self.observations: Counter[tuple[str | None, Role, Outcome]] = Counter()
         self.checks: Counter[tuple[str | None, State | str]] = Counter()
         self.events: Counter[tuple[str | None, Role, EventKind]] = Counter()
+        self.deliveries: Counter[tuple[str | None, str, str]] = Counter()
         self._late: dict[tuple[str | None, Role, Outcome], None] = {}
         self.errors: Counter[ErrorReason] = Counter(dict.fromkeys(ErrorReason, 0))
 
@@ -69,6 +72,6 @@ class Tally:
 
     def forget(self, api_ids: Collection[str]) -> None:
         """Drop these APIs' series; but what was counted after their unload stays to be seen."""
-        for counter in (self.observations, self.checks, self.events):
+        for counter in (self.observations, self.checks, self.events, self.deliveries):
             for key in [k for k in counter if k[0] in api_ids and Outcome.AFTER_UNLOAD not in k]:
                 del counter[key]

@@ -14,12 +14,14 @@ class FanOut:
     def __init__(self, sinks: Sequence[EventSink]) -> None:
         self._sinks = sinks
 
-    async def emit(self, event: ExpiryEvent) -> None:
+    async def emit(self, event: ExpiryEvent) -> bool:
         failures: list[Exception] = []
+        told = True
         for sink in self._sinks:
             try:
-                await sink.emit(event)
+                told = await sink.emit(event) and told
             except Exception as exc:  # the others are to have it all the same
                 failures.append(exc)
         if failures:
             raise failures[0]
+        return told

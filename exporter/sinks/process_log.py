@@ -19,8 +19,9 @@ LEVELS = {
 class ProcessLogSink:
     """One line an event, its payload as fields."""
 
-    async def emit(self, event: ExpiryEvent) -> None:
+    async def emit(self, event: ExpiryEvent) -> bool:
         payload = event.payload()
         # The logging library keeps `message` to itself; it is the line's own.
         message = str(payload.pop("message"))
         log.log(LEVELS[event.kind], "%s", message, extra=payload)
+        return True

@@ -21,8 +21,6 @@ class Otlp:
     logs: Protocol | None = None
     traces: Protocol | None = None
     metric_interval_seconds: float = 60.0
-    log_queue: int | None = None
-    """Log records that may wait to be exported; None: as many as there may be certificates."""
 
 
 def read_otlp(environment: Mapping[str, str]) -> Otlp:
@@ -43,11 +41,10 @@ def read_otlp(environment: Mapping[str, str]) -> Otlp:
         if protocol is not None:
             problems += _transport(environment, signal, protocol)
     interval = (_whole(environment, "OTEL_METRIC_EXPORT_INTERVAL", "milliseconds", problems) or 60_000) / 1000
-    queue = _whole(environment, "OTEL_BLRP_MAX_QUEUE_SIZE", "log records", problems)
     if problems:
         # A variable that serves several signals is wrong once.
         raise ConfigError(dict.fromkeys(problems))
-    return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval, queue)
+    return Otlp(protocols["METRICS"], protocols["LOGS"], protocols["TRACES"], interval)
 
 
 def unsupported(environment: Mapping[str, str]) -> Iterator[Problem]:
@@ -55,6 +52,9 @@ def unsupported(environment: Mapping[str, str]) -> Iterator[Problem]:
     preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
     if (environment.get(preference) or "cumulative").lower() != "cumulative":
         yield Problem("environment", preference, "has no effect: metrics are cumulative")
+    for variable in environment:
+        if variable.startswith("OTEL_BLRP_"):
+            yield Problem("environment", variable, "has no effect: events wait until they are taken, see `state`")
 
 
 def _is_on(environment: Mapping[str, str], signal: str, problems: list[Problem]) -> bool:

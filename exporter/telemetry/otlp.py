@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any, TypeVar
 
-from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from exporter import __version__
 from exporter.problems import ConfigError, Problem
 from exporter.telemetry.environment import Otlp, Protocol
+from exporter.telemetry.event_log import EventLog
 from exporter.telemetry.push import MetricPush
 from exporter.telemetry.sample import Family
 from exporter.telemetry.status import ExportStatus
@@ -37,9 +37,12 @@ class Exporters:
     """What leaves by OTLP: started, to be closed within a deadline."""
 
     metrics: MetricPush | None = None
-    logs: LoggerProvider | None = None
+    events: EventLog | None = None
     traces: TracerProvider | None = None
     statuses: list[ExportStatus] = field(default_factory=list)
+    _ending: list[asyncio.Event] = field(default_factory=list)
+    _ends_at: float = 0.0
+    """By the loop's clock."""
 
     def failures(self) -> int:
         """Exports that failed, of all signals."""
@@ -50,34 +53,39 @@ class Exporters:
         if self.metrics is not None:
             self.metrics.sample_last()
 
+    def begin_closing(self) -> None:
+        """Flush and stop metrics and traces, beside what is still done to have events delivered."""
+        self._ends_at = asyncio.get_running_loop().time() + SHUTDOWN_SECONDS
+        for each in (self.metrics, self.traces):
+            if each is not None:
+                self._ending.append(_ending(each.shutdown))
+
     async def close(self) -> None:
-        """Flush and stop, all at once, for at most `SHUTDOWN_SECONDS`: a dead collector must not hold up the end."""
-        shutdowns = [each.shutdown for each in (self.metrics, self.logs, self.traces) if each is not None]
-        loop = asyncio.get_running_loop()
-        waiting = [asyncio.Event() for _ in shutdowns]
-        for shutdown, done in zip(shutdowns, waiting, strict=True):
-            # A daemon, for some of the libraries' waits cannot be bounded; the process ends without it.
-            Thread(target=_then, args=(shutdown, loop, done), daemon=True, name="otlp shutdown").start()
+        """Stop, at most `SHUTDOWN_SECONDS` after `begin_closing`: a dead collector must not hold up the end."""
+        if not self._ends_at:
+            self.begin_closing()
+        if self.events is not None:
+            self._ending.append(_ending(self.events.shutdown))
         try:
-            async with asyncio.timeout(SHUTDOWN_SECONDS):
-                for done in waiting:
+            async with asyncio.timeout_at(self._ends_at):
+                for done in self._ending:
                     await done.wait()
         except TimeoutError:
             log.warning("telemetry was not flushed in time", extra={"seconds": SHUTDOWN_SECONDS})
 
-    def start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]], most_events: int = 2048) -> None:
-        """Start what the environment asks for; nothing goes out otherwise. `most_events` may wait to be exported.
+    def start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
+        """Start what the environment asks for; nothing goes out otherwise.
 
         Raises:
             ConfigError: the library cannot use what one of its own variables says.
         """
         try:
-            self._start(otlp, sample, most_events)
+            self._start(otlp, sample)
         except Exception as exc:  # whatever the library says; without its text, which may quote credentials
             message = f"a value is not supported by the exporter ({type(exc).__name__})"
             raise ConfigError([Problem("environment", "OTEL_*", message)]) from None
 
-    def _start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]], most_events: int) -> None:
+    def _start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
         # `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` beat what we say of ourselves.
         own = Resource.create({"service.name": "certgauge", "service.version": __version__})
         resource = own.merge(OTELResourceDetector().detect())
@@ -87,11 +95,7 @@ class Exporters:
             self.metrics = MetricPush(exporter, resource, sample, otlp.metric_interval_seconds, status)
             self.metrics.start()
         if otlp.logs is not None:
-            self.logs = LoggerProvider(resource, shutdown_on_exit=False)
-            logs = _CountedLogs(_log_exporter(otlp.logs), self._status("logs"))
-            # The library's own queue would drop the oldest of a thousand APIs' events without a word.
-            queue = otlp.log_queue or max(2048, most_events)
-            self.logs.add_log_record_processor(BatchLogRecordProcessor(logs, max_queue_size=queue))
+            self.events = EventLog(_log_exporter(otlp.logs), resource, self._status("logs"))
         if otlp.traces is not None:
             self.traces = TracerProvider(resource=resource, shutdown_on_exit=False)
             spans = _CountedSpans(_span_exporter(otlp.traces), self._status("traces"))
@@ -102,6 +106,14 @@ class Exporters:
         return self.statuses[-1]
 
 
+def _ending(shutdown: Callable[[], Any]) -> asyncio.Event:
+    """Set when that has returned. In a daemon, for some of the libraries' waits cannot be bounded."""
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    Thread(target=_then, args=(shutdown, loop, done), daemon=True, name="otlp shutdown").start()
+    return done
+
+
 def _then(shutdown: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
     try:
         shutdown()
@@ -109,25 +121,6 @@ def _then(shutdown: Callable[[], Any], loop: asyncio.AbstractEventLoop, done: as
         # Nobody waits any more if the loop has been closed.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(done.set)
-
-
-class _CountedLogs(LogRecordExporter):
-    def __init__(self, exporter: LogRecordExporter, status: ExportStatus) -> None:
-        self._exporter, self._status = exporter, status
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        try:
-            result = self._exporter.export(batch)
-        except Exception:  # the library loses the batch without a word; here it is counted
-            result = LogRecordExportResult.FAILURE
-        self._status.record(successful=result is LogRecordExportResult.SUCCESS)
-        return result
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 the library's signature
-        return True
 
 
 class _CountedSpans(SpanExporter):

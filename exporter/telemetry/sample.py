@@ -130,7 +130,7 @@ class Sampler:
             self._family(names.OBSERVATIONS, tally.observations.copy(), _named("api_id", "cert_role", "outcome")),
             self._family(names.CHECKS, tally.checks.copy(), _named("api_id", "outcome")),
             self._family(names.EVENTS, tally.events.copy(), _named("api_id", "cert_role", "event")),
-            Family(names.DELIVERIES),
+            self._family(names.DELIVERIES, tally.deliveries.copy(), _named("api_id", "handler", "outcome")),
             self._family(names.ERRORS, dict(self._errors()), lambda reason: {"reason": reason}),
         ]
 

@@ -269,7 +269,7 @@ async def test_openapi_describes_every_route(tmp_path: Path) -> None:
         _, document = await world.get("/openapi.json")
         _, index = await world.get("/")
         calls = [(verb, path) for path, verbs in document["paths"].items() for verb in verbs if verb != "parameters"]
-        assert len(calls) == 14
+        assert len(calls) == 16
         for verb, path in calls:
             method, concrete = verb.upper(), path.format(cert_id="0" * 64, api_id="none")
             status, _ = await world.ask(method, concrete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -53,11 +54,20 @@ def no_cooldowns(**others: timedelta) -> ExpiryPolicy:
 class HangingCooldowns:
     """A store that never answers."""
 
-    async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
+    async def claim(self, key: CooldownKey, event_id: str, lease: timedelta, cooldown: timedelta) -> str | None:
         await asyncio.Event().wait()
-        return False
+        return None
 
-    async def clear(self, key: CooldownKey) -> None:
+    async def renew(self, keys: Collection[CooldownKey], lease: timedelta) -> None:
+        await asyncio.Event().wait()
+
+    async def start(self, key: CooldownKey, cooldown: timedelta) -> None:
+        await asyncio.Event().wait()
+
+    async def release(self, key: CooldownKey) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
         await asyncio.Event().wait()
 
 
@@ -67,6 +77,7 @@ class HangingSink:
     def __init__(self) -> None:
         self.reached = asyncio.Event()
 
-    async def emit(self, event: ExpiryEvent) -> None:
+    async def emit(self, event: ExpiryEvent) -> bool:
         self.reached.set()
         await asyncio.Event().wait()
+        return True

@@ -12,7 +12,7 @@ from exporter.certcheck.cooldown import MemoryCooldowns
 from exporter.certcheck.events import EventKind, ExpiryEvent
 from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Entry, Inventory, entries_of
-from exporter.certcheck.ports import CooldownStore, EventDeliveryError
+from exporter.certcheck.ports import CooldownKey, CooldownStore, EventDeliveryError
 from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
 from tests.certcheck import DAY, HangingSink, certificate, fine, seen, unusable
@@ -97,7 +97,10 @@ async def test_one_certificate_in_several_slots_is_announced_once() -> None:
 async def test_the_event_cooldown_suppresses_a_repetition_and_then_lets_it_out() -> None:
     stage = Stage()
     await stage.announce(entries(PAST), State.EXPIRED)
-    stage.clock.advance(DAY - timedelta(microseconds=1))
+    stage.clock.advance(timedelta(hours=1))
+    # Until a lease is over, somebody else may only have claimed it.
+    assert not await stage.announce(entries(PAST), State.EXPIRED)
+    stage.clock.advance(DAY - timedelta(hours=1, microseconds=1))
     assert await stage.announce(entries(PAST), State.EXPIRED)
     assert len(stage.sink.events) == 1
 
@@ -116,7 +119,7 @@ async def test_a_repetition_is_another_announcement_with_another_id() -> None:
 
 async def test_a_cooldown_of_zero_is_none_and_asks_no_store() -> None:
     class NeverAsked(MemoryCooldowns):
-        async def try_start(self, key: object, duration: timedelta) -> bool:
+        async def claim(self, *args: object) -> str | None:
             raise AssertionError
 
     stage = Stage(NeverAsked(FakeClock()))
@@ -124,6 +127,22 @@ async def test_a_cooldown_of_zero_is_none_and_asks_no_store() -> None:
         assert await stage.announce(entries(SOON, policy=NO_COOLDOWN), State.EXPIRING)
 
     assert stage.sink.kinds == ["CertificateExpiringSoon"] * 2
+
+
+async def test_what_another_process_claimed_and_let_lapse_is_announced_under_its_id() -> None:
+    stage = Stage()
+    key = CooldownKey("orders", Role.UPSTREAM, certificate(10 * DAY).cert_id, EventKind.EXPIRING_SOON)
+    await stage.cooldowns.claim(key, "theirs", timedelta(seconds=60), DAY)
+    # Not settled: whoever claimed it may have died, so it is asked again at the next flush.
+    assert not await stage.announce(entries(SOON), State.EXPIRING)
+    assert stage.sink.events == []
+
+    stage.clock.advance(timedelta(seconds=60))
+    stage.sink.failing = EventDeliveryError()
+    assert not await stage.announce(entries(SOON), State.EXPIRING)
+    stage.sink.failing = None
+    assert await stage.announce(entries(SOON), State.EXPIRING)
+    assert [event.event_id for event in stage.sink.events] == ["theirs"]
 
 
 async def test_a_warning_does_not_silence_the_expiry() -> None:
@@ -149,9 +168,9 @@ async def test_an_event_that_a_sink_refuses_is_offered_again_with_the_same_id(
     ids: list[str] = []
 
     class Refusing(RecordingSink):
-        async def emit(self, event: ExpiryEvent) -> None:
+        async def emit(self, event: ExpiryEvent) -> bool:
             ids.append(event.event_id)
-            await super().emit(event)
+            return await super().emit(event)
 
     sink = Refusing()
     sink.failing = EventDeliveryError("https://user:canary@hooks")

@@ -10,8 +10,9 @@ import pytest
 from exporter.certcheck.announcer import Announced, Announcer
 from exporter.certcheck.batcher import ExpiryBatcher
 from exporter.certcheck.certificate import InvalidReason, Reading
-from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
+from exporter.certcheck.cooldown import MemoryCooldowns
 from exporter.certcheck.expiry import ExpiryPolicy, State
+from exporter.certcheck.fail_open import FailOpenCooldowns
 from exporter.certcheck.inventory import Inventory, entries_of
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventDeliveryError, EventSink
 from exporter.certcheck.sightings import FORGOTTEN_AFTER, MOST_OBSERVED, Sightings
@@ -328,10 +329,10 @@ class ForOneOnly(MemoryCooldowns):
         super().__init__(clock)
         self._failing_for = failing_for
 
-    async def try_start(self, key: CooldownKey, duration: timedelta) -> bool:
+    async def claim(self, key: CooldownKey, event_id: str, lease: timedelta, cooldown: timedelta) -> str | None:
         if key.cert_id == self._failing_for:
             raise OSError
-        return await super().try_start(key, duration)
+        return await super().claim(key, event_id, lease, cooldown)
 
 
 async def test_a_failure_for_one_certificate_does_not_keep_the_others_from_being_judged() -> None:
@@ -353,7 +354,7 @@ async def test_a_cooldown_store_that_fails_lets_every_event_out_once(store: type
     await batcher.flush()
 
     assert stage.sink.kinds == [SOON, EXPIRED]
-    assert stage.tally.errors[ErrorReason.COOLDOWN_STORE_FAILED] == 4
+    assert stage.tally.errors[ErrorReason.COOLDOWN_STORE_FAILED] == 6
     assert stage.tally.errors[ErrorReason.FLUSH_FAILED] == 0
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.app import utc_now
-from exporter.certcheck.cooldown import FailOpenCooldowns, MemoryCooldowns
+from exporter.certcheck.cooldown import MemoryCooldowns
+from exporter.certcheck.fail_open import FailOpenCooldowns
 from exporter.certcheck.inventory import Inventory
 from exporter.certcheck.ports import Clock
 from exporter.certcheck.tally import Tally

@@ -8,7 +8,7 @@ from exporter.certcheck.events import EventKind
 from exporter.certcheck.ports import EventDeliveryError
 from exporter.sinks.fan_out import FanOut
 from tests.fakes import RecordingSink
-from tests.sinks.test_otel import certificate, event
+from tests.telemetry.test_event_log import certificate, event
 
 EVENT = event(EventKind.EXPIRED, known=certificate())
 

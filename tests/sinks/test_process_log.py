@@ -12,7 +12,7 @@ from exporter.certcheck.slot import Role
 from exporter.logs import LogfmtFormatter
 from exporter.sinks.process_log import ProcessLogSink
 from tests.fakes import NOON
-from tests.sinks.test_otel import DAY, certificate, event
+from tests.telemetry.test_event_log import DAY, certificate, event
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,13 @@ def test_a_temporality_that_is_not_honoured_is_told(value: str, problems: list[s
     assert list(unsupported({})) == []
 
 
+def test_a_queue_of_log_records_that_there_is_not_is_told() -> None:
+    [problem] = unsupported({"OTEL_BLRP_MAX_QUEUE_SIZE": "10"})
+    assert str(problem).endswith(
+        "OTEL_BLRP_MAX_QUEUE_SIZE: has no effect: events wait until they are taken, see `state`"
+    )
+
+
 @pytest.mark.parametrize("compression", ["none", "gzip", ""])
 @pytest.mark.parametrize("protocol", [HTTP, GRPC])
 async def test_every_compression_of_the_specification_starts(

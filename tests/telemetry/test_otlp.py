@@ -18,7 +18,7 @@ from tests.receivers import RECEIVERS, Received, attributes, http_receiver, plai
 from tests.telemetry.kit import EXPIRED, EXPIRING, Site
 from tests.telemetry.measured import pushed
 
-QUICK = {"OTEL_METRIC_EXPORT_INTERVAL": "50", "OTEL_BLRP_SCHEDULE_DELAY": "20"}
+QUICK = {"OTEL_METRIC_EXPORT_INTERVAL": "50"}
 
 
 async def served(

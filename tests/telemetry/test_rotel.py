@@ -33,14 +33,14 @@ class Rotel:
 
 
 @contextmanager
-def rotel(directory: Path) -> Iterator[Rotel]:
-    """The agent of the package rotel: prints metrics and logs, and sends nothing on."""
+def rotel(directory: Path, port: int | None = None) -> Iterator[Rotel]:
+    """The agent of the package rotel: prints metrics and logs, and sends nothing on. `port` is that for HTTP."""
     found = importlib.util.find_spec("rotel")
     if found is None or found.origin is None:
         pytest.skip("rotel is not installed; it has no package for this platform")
     with ExitStack() as stack:
         free = [stack.enter_context(bind("127.0.0.1:0")).getsockname()[1] for _ in range(2)]
-    http, grpc = (f"127.0.0.1:{port}" for port in free)
+    http, grpc = f"127.0.0.1:{port or free[0]}", f"127.0.0.1:{free[1]}"
     command = [str(Path(found.origin).with_name("rotel-agent")), "start", "--exporter", "blackhole"]
     command += ["--debug-log", "metrics", "--debug-log", "logs", "--debug-log-verbosity", "detailed"]
     command += ["--otlp-http-endpoint", http, "--otlp-grpc-endpoint", grpc]

@@ -14,7 +14,6 @@ from tests.telemetry.kit import Process, Site
 
 QUICK = {
     "OTEL_METRIC_EXPORT_INTERVAL": "50",
-    "OTEL_BLRP_SCHEDULE_DELAY": "50",
     "OTEL_EXPORTER_OTLP_TIMEOUT": "0.3",
     "OTEL_TRACES_EXPORTER": "otlp",
 }

@@ -15,32 +15,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry._logs import SeverityNumber
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from exporter.attempts import Attempt, Delivered, Retry
+from exporter.certcheck.events import EventKind
+from exporter.delivery import record_of
+from exporter.outbox import Delivery
+from exporter.sinks.otlp import NAME, OtlpHandler
 from exporter.telemetry.environment import Otlp, Protocol, read_otlp
-from exporter.telemetry.otlp import SHUTDOWN_SECONDS, Exporters, _CountedLogs, _CountedSpans
+from exporter.telemetry.otlp import SHUTDOWN_SECONDS, Exporters, _CountedSpans
 from exporter.telemetry.status import ExportStatus
 from tests.receivers import RECEIVERS, UNWELL, http_receiver
 from tests.telemetry.kit import EXPIRED, EXPIRING, Site, get
 from tests.telemetry.measured import Measured, pushed, scraped
+from tests.telemetry.test_event_log import DAY, certificate, event
 
 PROTOCOLS: list[Protocol] = ["http/protobuf", "grpc"]
-PATIENT = {"OTEL_METRIC_EXPORT_INTERVAL": "60000", "OTEL_BLRP_SCHEDULE_DELAY": "60000"}
+PATIENT = {"OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+RECORD = record_of(event(EventKind.EXPIRED, known=certificate(-DAY)))
 
 
 def loaded(protocol: Protocol) -> Exporters:
     """Exporters of all signals, with something to send of each. The environment says where to."""
     exporters = Exporters()
     exporters.start(Otlp(protocol, protocol, protocol), Measured().sampler.sample)
-    assert exporters.logs is not None
     assert exporters.traces is not None
-    exporters.logs.get_logger("test").emit(
-        timestamp=time.time_ns(), severity_number=SeverityNumber.WARN, body="warning", event_name="certificate.test"
-    )
     exporters.traces.get_tracer("test").start_span("request").end()
     return exporters
+
+
+async def exported(exporters: Exporters) -> Sequence[Attempt]:
+    """One attempt to hand over an event."""
+    assert exporters.events is not None
+    handler = OtlpHandler(exporters.events.export)
+    return await handler.deliver([Delivery(RECORD, NAME, 0, RECORD.announced_at)], RECORD.announced_at)
 
 
 @pytest.fixture
@@ -59,9 +67,13 @@ async def test_closing_is_bounded_whatever_the_collector_does(
     unwell: dict[tuple[Protocol, str], Exporters],
 ) -> None:
     async def seconds(exporters: Exporters) -> float:
-        started_at = time.monotonic()
-        await exporters.close()
-        return time.monotonic() - started_at
+        async with asyncio.TaskGroup() as tasks:
+            under_way = tasks.create_task(exported(exporters))
+            started_at = time.monotonic()
+            await exporters.close()
+            took = time.monotonic() - started_at
+            under_way.cancel()
+            return took
 
     took = dict(zip(unwell, await asyncio.gather(*map(seconds, unwell.values())), strict=True))
     assert {key: each for key, each in took.items() if each > SHUTDOWN_SECONDS + 1} == {}
@@ -78,7 +90,9 @@ async def test_what_is_not_taken_is_counted_for_each_signal(
     with UNWELL[kind](protocol) as url:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         exporters = loaded(protocol)
+        [attempt] = await exported(exporters)
         await exporters.close()
+    assert isinstance(attempt, Retry)
     statuses = {each.signal: (each.failures, each.last_successful) for each in exporters.statuses}
     assert statuses == {"metrics": (1, False), "logs": (1, False), "traces": (1, False)}
     assert exporters.failures() == 3
@@ -91,12 +105,13 @@ async def test_what_cannot_even_be_sent_is_counted_too(protocol: Protocol, monke
     with RECEIVERS[protocol]() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
         exporters = loaded(protocol)
+        await exported(exporters)
         await exporters.close()
     assert exporters.failures() == 3
 
 
-class Broken(LogRecordExporter, SpanExporter):
-    """An exporter with a bug: the SDK's processors log what it raises, and lose the batch."""
+class Broken(SpanExporter):
+    """An exporter with a bug: the SDK's processor logs what it raises, and loses the batch."""
 
     def export(self, batch: Sequence[Any]) -> Any:
         raise ValueError("canary")
@@ -109,10 +124,9 @@ class Broken(LogRecordExporter, SpanExporter):
 
 
 def test_an_exporter_that_raises_is_counted() -> None:
-    logs, spans = ExportStatus("logs"), ExportStatus("traces")
-    assert _CountedLogs(Broken(), logs).export([]) is LogRecordExportResult.FAILURE
+    spans = ExportStatus("traces")
     assert _CountedSpans(Broken(), spans).export([]) is SpanExportResult.FAILURE
-    assert (logs.failures, spans.failures) == (1, 1)
+    assert spans.failures == 1
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -120,13 +134,14 @@ async def test_what_is_taken_is_no_failure(protocol: Protocol, monkeypatch: pyte
     with RECEIVERS[protocol]() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
         exporters = loaded(protocol)
+        assert await exported(exporters) == [Delivered()]
         await exporters.close()
     assert {(each.signal, each.failures, each.last_successful) for each in exporters.statuses} == {
         ("metrics", 0, True),
         ("logs", 0, True),
         ("traces", 0, True),
     }
-    assert [record.event_name for record in receiver.received.records()] == ["certificate.test"]
+    assert [record.event_name for record in receiver.received.records()] == ["certificate.expired"]
     assert [span.name for span in receiver.received.spans()] == ["request"]
 
 

@@ -22,7 +22,8 @@ import uvloop
 
 from exporter import logs
 from exporter.app import running
-from exporter.settings import read_settings
+from exporter.settings import Settings, read_settings
+from exporter.state.place import Place, state_of
 from exporter.telemetry.environment import Otlp
 from tests.process import PATIENCE_SECONDS, environment
 
@@ -50,9 +51,10 @@ class Probe:
 async def main(file: Path, core: str) -> None:
     loop, ended, probe = asyncio.get_running_loop(), asyncio.Event(), Probe()
     read = partial(read_settings, file, {}, [core])
+    settings = read()
     [factory] = entry_points(group="certgauge.proxy_cores", name=core)
     async with (
-        running(read(), read, core=factory.load(), telemetry=Otlp()) as serves,
+        running(settings, read, core=factory.load(), telemetry=Otlp(), place=_place(settings)) as serves,
         asyncio.TaskGroup() as tasks,
     ):
         loop.add_signal_handler(signal.SIGTERM, ended.set)
@@ -60,6 +62,10 @@ async def main(file: Path, core: str) -> None:
         tasks.create_task(probe.run(ended), name="probe")
         print(serves.proxy_url, flush=True)  # noqa: T201 (where it serves)
         await ended.wait()
+
+
+def _place(settings: Settings) -> Place:
+    return state_of(settings.configuration.state, {}, settings.file)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What outlasts the process: events that are not delivered yet, and cooldowns."""
