@@ -19,6 +19,9 @@ RUN pip --python /opt/certgauge/bin/python install --no-deps --no-build-isolatio
 FROM python:3.13-slim
 COPY --from=build /opt/certgauge /opt/certgauge
 ENV PATH=/opt/certgauge/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# What is not delivered yet outlasts the container where this is a volume.
+ENV STATE_DIRECTORY=/var/lib/certgauge
+RUN install -d -m 0700 -o 10001 -g 10001 "$STATE_DIRECTORY"
 # A number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 WORKDIR /etc/certgauge

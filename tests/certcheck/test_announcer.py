@@ -14,6 +14,7 @@ from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Entry, Inventory, entries_of
 from exporter.certcheck.ports import CooldownKey, CooldownStore, EventDeliveryError
 from exporter.certcheck.slot import Role
+from exporter.certcheck.storm import MOST, WINDOW
 from exporter.certcheck.tally import ErrorReason, Tally
 from tests.certcheck import DAY, HangingSink, certificate, fine, seen, unusable
 from tests.fakes import FakeClock, RecordingSink
@@ -187,6 +188,36 @@ async def test_an_event_that_a_sink_refuses_is_offered_again_with_the_same_id(
     assert set(ids) == {sink.events[0].event_id}
     assert stage.tally.errors[ErrorReason.EVENT_NOT_DELIVERED] == 2
     assert "canary" not in str([vars(record) for record in caplog.records])
+
+
+async def test_many_slots_of_one_certificate_make_one_event_that_lists_them() -> None:
+    stage = Stage()
+    await stage.announce(entries(SOON, "one", "two", "three"), State.EXPIRING)
+    await stage.announce(entries(PAST, "alone"), State.EXPIRED)
+
+    several, alone = (event.payload() for event in stage.sink.events)
+    assert [slot["cert_ref"] for slot in several["slots"]] == ["one", "two", "three"]
+    assert several["cert_ref"] == "one"
+    assert "slots" not in alone
+
+
+async def test_an_upstream_that_presents_another_certificate_each_time_makes_no_storm() -> None:
+    stage = Stage()
+
+    def presented(number: int) -> list[Entry]:
+        wrong = unusable(InvalidReason.SELF_SIGNED, certificate(100 * DAY, name=str(number)))
+        chain = seen(wrong, role=Role.UPSTREAM_SERVER, ref=None, address="orders.internal")
+        return entries_of(chain, POLICY)
+
+    taken = [await stage.announce(presented(number), State.UNREADABLE) for number in range(MOST + 10)]
+    assert taken == [True] * MOST + [False] * 10
+    assert len(stage.sink.events) == MOST
+    assert stage.tally.errors[ErrorReason.EVENT_HELD_BACK] == 10
+
+    # Nothing that is configured is held back, and what was is said later.
+    assert await stage.announce(entries(SOON), State.EXPIRING)
+    stage.clock.advance(WINDOW)
+    assert await stage.announce(presented(MOST + 1), State.UNREADABLE)
 
 
 async def test_an_announcement_that_is_cut_midway_leaves_no_cooldown() -> None:
