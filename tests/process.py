@@ -114,6 +114,10 @@ def run(config: Path, *arguments: str, more: Mapping[str, str] | None = None) ->
             yield process
             if popen.poll() is None:
                 process.stop()
+        except Exception as exc:
+            if (status := popen.poll()) is not None:
+                exc.add_note(f"It has ended, with {status}:\n{log.read_text('utf-8')[-4000:]}")
+            raise
         finally:
             popen.kill()
 
