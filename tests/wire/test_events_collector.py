@@ -24,7 +24,8 @@ from tests.wire.wires import Wire
 EVENTS = 100
 SHORT_SECONDS, LONG_SECONDS = 4.0, 60.0
 SHUTDOWN_SECONDS = 5.0
-BACK_WITHIN_SECONDS = 90.0
+BACK_WITHIN_SECONDS = 400.0
+"""By the table of waits: who was refused for a minute may be asked as late as four minutes after that."""
 REQUESTS_A_SECOND = 100
 HELLO = 'location / { return 200 "hello"; }'
 SLACK_SECONDS = 0.1
@@ -120,7 +121,7 @@ def test_an_unwell_collector_gets_all_when_it_is_back_and_holds_up_no_request(ki
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", UNWELL)
 def test_a_collector_that_was_unwell_for_a_minute_gets_all(kind: str, tmp_path: Path) -> None:
     gets_all_when_back(tmp_path, UNWELL[kind], LONG_SECONDS)
