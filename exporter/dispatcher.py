@@ -209,29 +209,19 @@ class Dispatcher:
 
     async def _note(self, deliveries: Sequence[Delivery], attempts: Sequence[Attempt]) -> None:
         now = self._now()
-        noted = [self._after(*each, now) for each in zip(deliveries, attempts, strict=True)]
+        # One draw for all: what was refused together is tried again together, not one by one ever after.
+        drawn = self._policy.random()
+        policy = replace(self._policy, random=lambda: drawn)
+        noted = [_after(*each, now, policy) for each in zip(deliveries, attempts, strict=True)]
         settled = await self._outbox.attempted(noted)
         for each in noted:
             self._count(each, _COUNTED[each.outcome])
+            if _COUNTED[each.outcome] == "failed":
+                self._tell(each)
         await self._settle(settled)
 
-    def _after(self, delivery: Delivery, attempt: Attempt, now: datetime) -> Delivery:
-        attempts = delivery.attempts + 1
-        match attempt:
-            case Delivered():
-                return replace(delivery, attempts=attempts, error="", outcome=Outcome.DELIVERED, settled_at=now)
-            case Failed(error):
-                self._tell(delivery, error)
-                return replace(delivery, attempts=attempts, error=error, outcome=Outcome.FAILED, settled_at=now)
-            case Retry(after, error):
-                at = self._policy.next_at(attempts, delivery.record.announced_at, now, after)
-                if at is None:
-                    self._tell(delivery, error)
-                    return replace(delivery, attempts=attempts, error=error, outcome=Outcome.EXPIRED, settled_at=now)
-                return replace(delivery, attempts=attempts, error=error, next_at=at)
-
-    def _tell(self, delivery: Delivery, error: str) -> None:
-        extra = {"event_id": delivery.record.event_id, "handler": delivery.handler, "error": error}
+    def _tell(self, delivery: Delivery) -> None:
+        extra = {"event_id": delivery.record.event_id, "handler": delivery.handler, "error": delivery.error}
         log.error("event was not delivered", extra=extra)
 
     def _count(self, delivery: Delivery, outcome: str) -> None:
@@ -265,3 +255,17 @@ _COUNTED: Mapping[Outcome | None, str] = {
     Outcome.EXPIRED: "failed",
     Outcome.DROPPED: "dropped",
 }
+
+
+def _after(delivery: Delivery, attempt: Attempt, now: datetime, policy: RetryPolicy) -> Delivery:
+    attempts = delivery.attempts + 1
+    match attempt:
+        case Delivered():
+            return replace(delivery, attempts=attempts, error="", outcome=Outcome.DELIVERED, settled_at=now)
+        case Failed(error):
+            return replace(delivery, attempts=attempts, error=error, outcome=Outcome.FAILED, settled_at=now)
+        case Retry(after, error):
+            at = policy.next_at(attempts, delivery.record.announced_at, now, after)
+            if at is None:
+                return replace(delivery, attempts=attempts, error=error, outcome=Outcome.EXPIRED, settled_at=now)
+            return replace(delivery, attempts=attempts, error=error, next_at=at)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import repeat
 
 import pytest
 
@@ -157,7 +158,7 @@ class World:
     handlers: dict[str, FakeHandler] = field(default_factory=dict)
     told: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By API: who is told of what has expired, in these tests."""
-    random: float = 0.0
+    draws: Iterator[float] = field(default_factory=lambda: repeat(0.0))
     """How much of the longest wait it waits: nothing, so that it tries again at once unless it is told to wait."""
     outbox: Outbox = field(init=False)
     cooldowns: FakeCooldowns = field(init=False)
@@ -182,7 +183,7 @@ class World:
             self.logs,
             tally=self.tally,
             clock=self.clock,
-            policy=RetryPolicy(lambda: self.random),
+            policy=RetryPolicy(lambda: next(self.draws)),
         )
         for name, handler in everywhere.items():
             made.tell_all(name, handler)
@@ -260,6 +261,18 @@ async def test_what_was_not_taken_is_tried_again_and_said_to_no_other(world: Wor
         await world.settled()
     assert (busy.got, other.got) == (["1"] * 3, ["1"])
     assert world.counted() == {("ops", "retried"): 2, ("ops", "delivered"): 1, ("pager", "delivered"): 1}
+
+
+async def test_what_was_refused_together_is_tried_again_together(world: World) -> None:
+    handler = world.handler("orders/ops", BUSY, at_once=3)
+    world.draws = iter((0.25, 0.5, 0.75))
+    async with world.running() as runs:
+        for number in range(3):
+            await runs.emit(event(str(number)))
+        await world.noted.until(lambda: world.is_next_at("orders/ops", NOON + 0.25 * SECOND))
+        await world.pass_by(0.25 * SECOND)
+        await world.settled()
+    assert [sorted(each) for each in handler.calls] == [["0", "1", "2"], ["0", "1", "2"]]
 
 
 async def test_no_attempt_is_made_before_a_receiver_wants_one(world: World) -> None:
@@ -462,7 +475,7 @@ async def test_a_handler_that_is_replaced_ends_its_attempt_and_the_new_one_goes_
 
 async def test_what_is_meant_for_a_handler_that_cannot_be_used_waits_until_it_can(world: World) -> None:
     first = world.handler("orders/ops")
-    world.random = 0.5
+    world.draws = repeat(0.5)
     async with world.running() as runs:
         world.handlers.clear()
         await world.use()
