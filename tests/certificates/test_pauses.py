@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from exporter.certificates.files import Material, read_bytes
 from tests.authority import KEYS, Authority
+from tests.pauses import longest_pause
 
 MOST = timedelta(milliseconds=20)
 SECRET = b"canary-passphrase"
@@ -70,29 +70,9 @@ WORK = {
 }
 
 
-async def longest_pause(work: Callable[[], Material]) -> timedelta:
-    """How long the loop stood still at most while `work` was done on another thread."""
-    ticking, done, late = asyncio.Event(), asyncio.Event(), [0.0]
-
-    async def tick() -> None:
-        while not done.is_set():
-            before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            late.append(time.perf_counter() - before - 0.001)
-            ticking.set()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(tick())
-        await ticking.wait()
-        await asyncio.to_thread(work)
-        done.set()
-    return timedelta(seconds=max(late))
-
-
 @pytest.mark.parametrize("name", WORK)
 async def test_nothing_that_is_opened_stops_the_loop(name: str) -> None:
-    gc.collect()
     # The machine has other things to do as well: what counts is what it can be at best.
-    pauses = [await longest_pause(WORK[name]) for _ in range(3)]
+    pauses = [await longest_pause(partial(asyncio.to_thread, WORK[name])) for _ in range(3)]
 
     assert min(pauses) < MOST
