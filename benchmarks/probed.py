@@ -6,6 +6,7 @@ SIGUSR1 starts the probe; SIGUSR2 stops it and prints, in milliseconds, by how m
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from functools import partial
@@ -41,6 +42,7 @@ async def main(file: Path) -> None:
     read = partial(read_settings, file, {}, ["httptools"])
 
     async with running(read(), read, core=HttptoolsCore, telemetry=Otlp()), asyncio.TaskGroup() as tasks:
+        gc.freeze()
 
         def start_probe() -> None:
             stop_probe.clear()
@@ -55,4 +57,7 @@ async def main(file: Path) -> None:
 
 if __name__ == "__main__":
     logs.configure("WARNING")
+    # As the command does it.
+    gc.set_threshold(20_000, 20, 50)
+    sys.setswitchinterval(0.0005)
     uvloop.run(main(Path(sys.argv[1])))
