@@ -108,10 +108,8 @@ class Dispatcher:
 
     async def emit(self, event: ExpiryEvent) -> bool:
         await self._logs.emit(event)
-        names = self.told(event.slot.api_id, event.kind)
-        if not names:
-            return True
-        await self.put(record_of(event), names)
+        # Also where nobody is told: it is shown among the last.
+        await self.put(record_of(event), self.told(event.slot.api_id, event.kind))
         return False
 
     def told(self, api_id: str | None, kind: EventKind) -> tuple[str, ...]:

@@ -234,11 +234,14 @@ async def test_every_handler_and_the_log_get_every_event(world: World) -> None:
     assert world.counted() == {("ops", "delivered"): 3, ("pager", "delivered"): 3, ("otlp", "delivered"): 3}
 
 
-async def test_of_what_nobody_is_to_be_told_everybody_has_been_told(world: World) -> None:
+async def test_what_nobody_is_told_is_shown_and_starts_its_cooldown(world: World) -> None:
     handler = world.handler("orders/ops")
     async with world.running() as runs:
-        assert await runs.emit(event("1", EventKind.RENEWED))
-    assert (len(world.logs.events), handler.calls, world.ledger.entries()) == (1, [], [])
+        assert not await runs.emit(event("1", EventKind.RENEWED))
+        [(shown, deliveries)] = await world.outbox.recent(10)
+    assert (len(world.logs.events), handler.calls) == (1, [])
+    assert (shown.event_id, deliveries) == ("1", [])
+    assert world.cooldowns.started == [(shown.key, HOUR)]
 
 
 async def test_several_go_in_one_attempt_where_a_handler_takes_them(world: World) -> None:
@@ -424,7 +427,8 @@ async def test_a_handler_that_goes_away_gets_what_was_meant_for_it_and_is_closed
         world.handlers.clear()
         world.told.clear()
         await world.use()
-        assert await runs.emit(event("3"))
+        assert not runs.told("orders", EventKind.EXPIRED)
+        await runs.emit(event("3"))
         assert handler.closed == 0
         handler.gate.set()
         await world.noted.until(lambda: handler.closed)

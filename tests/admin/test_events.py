@@ -77,6 +77,14 @@ async def test_an_event_is_shown_with_how_its_delivery_went_and_without_where_to
         assert (await world.get("/events", params={"api_id": "billing"}))[1] == {"events": []}
 
 
+async def test_an_event_that_nobody_is_told_is_shown(tmp_path: Path) -> None:
+    Authority().issue("orders", 10 * DAY).write(tmp_path, "orders")
+    write(tmp_path, "api-orders.yaml", definition("orders", **WITH_CERTIFICATE))
+    async with served(tmp_path, configuration()) as world:
+        [event] = await delivered(world)
+        assert (event["event"], event["api_id"], event["deliveries"]) == ("CertificateExpiringSoon", "orders", [])
+
+
 async def test_a_test_goes_the_way_of_an_event_and_says_what_it_is(tmp_path: Path) -> None:
     async with receiver() as took, told(tmp_path, took.url) as world:
         await delivered(world)
