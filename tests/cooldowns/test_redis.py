@@ -18,8 +18,8 @@ from exporter.cooldowns.connection import Server, StoreRefusedError, StoreUnreac
 from exporter.cooldowns.redis import RedisCooldowns
 from tests.authority import Authority
 from tests.certcheck.cooldown_conformance import HOUR, KEY, MINUTE, ZERO, claim, tell
-from tests.cooldowns import longest_pause_ms
 from tests.fakes import FakeClock
+from tests.pauses import longest_pause_ms
 from tests.redis_server import RedisServer, redis
 
 CANARY = "canary-7d1f"

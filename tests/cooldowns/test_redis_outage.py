@@ -20,8 +20,8 @@ from exporter.cooldowns.connection import EXCHANGE_SECONDS, Server, StoreUnreach
 from exporter.cooldowns.redis import RedisCooldowns
 from exporter.redis_url import RedisUrl
 from tests.certcheck.cooldown_conformance import HOUR, KEY, MINUTE, claim, tell
-from tests.cooldowns import longest_pause_ms
 from tests.fakes import FakeClock
+from tests.pauses import longest_pause_ms
 from tests.redis_server import RedisServer, redis
 
 LEASE = timedelta(milliseconds=200)
