@@ -29,11 +29,17 @@ backend upstream
 @contextmanager
 def haproxy(directory: Path, upstream: int) -> Iterator[int]:
     """Forward to this port of the loopback address, by the defaults for all the rest; its own port."""
+    with configured_haproxy(directory, _CONFIGURATION, upstream=upstream) as port:
+        yield port
+
+
+@contextmanager
+def configured_haproxy(directory: Path, configuration: str, **parts: str | int) -> Iterator[int]:
+    """With this configuration, which these parts, and the socket as `listening`, are filled into; its own port."""
     program = require_haproxy()
     with listening() as bound:
         port: int = bound.getsockname()[1]
-        parts = {"listening": bound.fileno(), "upstream": upstream}
-        (directory / "haproxy.cfg").write_text(_CONFIGURATION % parts)
+        (directory / "haproxy.cfg").write_text(configuration % {**parts, "listening": bound.fileno()})
         process = subprocess.Popen(
             [program, "-db", "-q", "-f", "haproxy.cfg"],
             cwd=directory,

@@ -5,15 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.authority import Authority, Issued
-from tests.foreground import listening, stopped_when_left
-from tests.haproxy import require_haproxy
+from tests.haproxy import configured_haproxy
 from tests.wire.tls_servers import HELLO
 from tests.wire.wires import Wire, length_of
 
@@ -113,20 +111,8 @@ def closing(tls: ssl.SSLContext) -> Callable[[Wire], None]:
 @contextmanager
 def haproxy(directory: Path, own: Issued, clients: Authority, version: ssl.TLSVersion) -> Iterator[int]:
     """A real HAProxy that serves this authority's clients over this version; its port."""
-    program = require_haproxy()
     directory.mkdir()
     (directory / "both.pem").write_bytes(own.pem + own.key_pem())
     (directory / "clients.pem").write_bytes(clients.root.pem)
-    with listening() as bound:
-        port: int = bound.getsockname()[1]
-        parts = {"listening": bound.fileno(), "version": version.name.replace("_", ".")}
-        (directory / "haproxy.cfg").write_text(_HAPROXY % parts)
-        process = subprocess.Popen(
-            [program, "-db", "-q", "-f", "haproxy.cfg"],
-            cwd=directory,
-            pass_fds=[bound.fileno()],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    with stopped_when_left(process):
+    with configured_haproxy(directory, _HAPROXY, version=version.name.replace("_", ".")) as port:
         yield port
