@@ -185,6 +185,7 @@ def _build(
         batchers=lambda: gateway.batchers,
         export_failures=exporters.failures,
         last_reload=lambda: (catalog.last_reload_successful, catalog.reloaded_at),
+        pending=dispatcher.pending,
     )
     return _Parts(
         settings,

@@ -103,7 +103,7 @@ class Dispatcher:
             if self._handlers.get(name) is not each:
                 self._replaced.setdefault(name, []).append(each)
         gone = [name for name in self._handlers if not self._is_named(name)]
-        for name in {*self._replaced, *gone, *await self._outbox.backlog()}:
+        for name in {*self._replaced, *gone, *self._outbox.backlog()}:
             self._wake(name)
 
     async def emit(self, event: ExpiryEvent) -> bool:
@@ -111,6 +111,10 @@ class Dispatcher:
         # Also where nobody is told: it is shown among the last.
         await self.put(record_of(event), self.told(event.slot.api_id, event.kind))
         return False
+
+    def pending(self) -> dict[str, int]:
+        """How many deliveries wait, for each handler that is named or still has some. From any thread."""
+        return {**dict.fromkeys((*self._everywhere, *self._named), 0), **self._outbox.backlog()}
 
     def told(self, api_id: str | None, kind: EventKind) -> tuple[str, ...]:
         """The names of those who are told of such an event."""

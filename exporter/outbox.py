@@ -106,8 +106,8 @@ class Outbox(Protocol):
         """What some handler has still to take, for its claim to be renewed."""
         ...
 
-    async def backlog(self) -> Mapping[str, int]:
-        """How much is pending for each handler that has something pending."""
+    def backlog(self) -> Mapping[str, int]:
+        """How much is pending for each handler that has something pending. May be called from any thread."""
         ...
 
     async def recent(self, limit: int, api_id: str | None = None) -> list[tuple[Record, list[Delivery]]]:

@@ -290,6 +290,15 @@ async def test_no_attempt_is_made_before_a_receiver_wants_one(world: World) -> N
     assert handler.times == [NOON, NOON + 10 * SECOND]
 
 
+async def test_what_waits_is_counted_for_every_handler_that_is_named(world: World) -> None:
+    world.handler("orders/slow", Retry(HOUR, "status 503"))
+    world.handler("orders/ops")
+    async with world.running() as dispatcher:
+        assert dispatcher.pending() == {"orders/slow": 0, "orders/ops": 0}
+        await dispatcher.emit(event("1"))
+        await world.noted.until(lambda: dispatcher.pending() == {"orders/slow": 1, "orders/ops": 0})
+
+
 async def test_a_handler_that_never_takes_it_has_failed_after_a_day(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

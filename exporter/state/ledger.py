@@ -98,7 +98,8 @@ class Ledger:
         return [self._kept[number].record for number in self._unsettled.numbers()]
 
     def backlog(self) -> dict[str, int]:
-        return {handler: len(pending) for handler, pending in self._handlers.items()}
+        # Of a copy: the thread that samples for a scrape reads it while it changes.
+        return {handler: len(pending) for handler, pending in self._handlers.copy().items()}
 
     def recent(self, limit: int, api_id: str | None) -> list[tuple[Record, list[Delivery]]]:
         found: list[tuple[Record, list[Delivery]]] = []

@@ -33,7 +33,7 @@ class MemoryOutbox:
     async def pending(self) -> list[Record]:
         return self._ledger.pending()
 
-    async def backlog(self) -> Mapping[str, int]:
+    def backlog(self) -> Mapping[str, int]:
         return self._ledger.backlog()
 
     async def recent(self, limit: int, api_id: str | None = None) -> list[tuple[Record, list[Delivery]]]:

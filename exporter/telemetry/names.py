@@ -66,6 +66,12 @@ EVENTS = Instrument("certificate.events", Kind.COUNTER, "{event}", "Events annou
 DELIVERIES = Instrument(
     "certificate.event.deliveries", Kind.COUNTER, "{delivery}", "Deliveries of events to handlers, by outcome."
 )
+PENDING = Instrument(
+    "certificate.event.deliveries.pending",
+    Kind.GAUGE,
+    "{delivery}",
+    "Deliveries of events that wait to be made, by handler.",
+)
 ERRORS = Instrument("certificate.errors", Kind.COUNTER, "{error}", "What went wrong in monitoring, by reason.")
 BATCHERS = Instrument("certificate.batchers", Kind.GAUGE, "{batcher}", "Batchers that are running.")
 RELOAD_SUCCESSFUL = Instrument(

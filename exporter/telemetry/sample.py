@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,6 +82,8 @@ class Sources:
     batchers: Callable[[], int]
     export_failures: Callable[[], int]
     last_reload: Callable[[], tuple[bool, datetime | None]]
+    pending: Callable[[], Mapping[str, int]]
+    """Deliveries that wait, by handler: `NAME`, `/NAME` for one of the gateway's, `API_ID/NAME`."""
 
 
 class Sampler:
@@ -131,6 +134,7 @@ class Sampler:
             self._family(names.CHECKS, tally.checks.copy(), _named("api_id", "outcome")),
             self._family(names.EVENTS, tally.events.copy(), _named("api_id", "cert_role", "event")),
             self._family(names.DELIVERIES, tally.deliveries.copy(), _named("api_id", "handler", "outcome")),
+            self._family(names.PENDING, _by_handler(self._sources.pending()), _named("api_id", "handler")),
             self._family(names.ERRORS, dict(self._errors()), lambda reason: {"reason": reason}),
         ]
 
@@ -226,6 +230,15 @@ class _EntryLabels:
 
 def _named(*names: str) -> Attributes[tuple[str | None, ...]]:
     return lambda values: dict(zip(names, values, strict=True))
+
+
+def _by_handler(pending: Mapping[str, int]) -> Counter[tuple[str | None, str]]:
+    """By whose handler it is, and its name."""
+    found: Counter[tuple[str | None, str]] = Counter()
+    for key, count in pending.items():
+        api_id, _, name = key.rpartition("/")
+        found[api_id or None, name] += count
+    return found
 
 
 def _by_route(durations: Mapping[ServerKey, Histogram]) -> dict[ServerKey, Histogram]:

@@ -88,7 +88,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def same(self) -> None:
-        self.both(lambda outbox: outbox.backlog())
+        assert self.model.backlog() == self.state.outbox.backlog()
         self.both(lambda outbox: outbox.pending())
         self.both(lambda outbox: outbox.recent(99))
         for handler in HANDLERS:

@@ -91,10 +91,10 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         for handler in ("a", "b"):
             await settle(before.outbox, "done", handler)
         await settle(before.outbox, "failed", "b", Outcome.FAILED)
-        expected = await before.outbox.recent(9), await before.outbox.backlog(), await before.outbox.pending()
+        expected = await before.outbox.recent(9), before.outbox.backlog(), await before.outbox.pending()
 
     async with opened(tmp_path / NAME) as after:
-        assert (await after.outbox.recent(9), await after.outbox.backlog(), await after.outbox.pending()) == expected
+        assert (await after.outbox.recent(9), after.outbox.backlog(), await after.outbox.pending()) == expected
         assert await after.outbox.due("a", NOON + SECOND, 9) == [
             *(await after.outbox.due("a", NOON, 2)),
             later,
@@ -130,7 +130,7 @@ async def test_the_bound_is_ten_thousand_for_each_handler_and_so_is_memory() -> 
         dropped += len(await outbox.put(record(str(number)), handlers))
 
     assert dropped == 3_000
-    assert await outbox.backlog() == dict.fromkeys(handlers, 10_000)
+    assert outbox.backlog() == dict.fromkeys(handlers, 10_000)
     assert len(outbox._ledger._kept) == 11_000
     for number in range(11_000, 12_000):
         dropped += len(await outbox.put(record(str(number)), handlers))

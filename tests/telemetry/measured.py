@@ -57,6 +57,7 @@ class Measured:
     batchers: int = 0
     failures: int = 0
     last_reload: tuple[bool, datetime | None] = (False, None)
+    pending: dict[str, int] = field(default_factory=dict)
     inventory: Inventory = field(init=False)
     sampler: Sampler = field(init=False)
 
@@ -70,6 +71,7 @@ class Measured:
             lambda: self.batchers,
             lambda: self.failures,
             lambda: self.last_reload,
+            lambda: self.pending,
         )
         self.sampler = Sampler(sources)
 

@@ -122,6 +122,14 @@ CONTRACT = [
         TALLIED | {"event": "CertificateExpiringSoon"},
         1,
     ),
+    (
+        "certificate.event.deliveries.pending",
+        "gauge",
+        "{delivery}",
+        "certificate_event_deliveries_pending",
+        {"api_id": "orders", "handler": "ops"},
+        4,
+    ),
     ("certificate.batchers", "gauge", "{batcher}", "certificate_batchers", {}, 2),
     ("certgauge.config.last_reload.successful", "gauge", "", "certgauge_config_last_reload_successful", {}, 1),
     (
@@ -147,7 +155,7 @@ EVERY = [
 
 def measured() -> Measured:
     """One of everything."""
-    everything = Measured(batchers=2, last_reload=(True, NOON))
+    everything = Measured(batchers=2, pending={"orders/ops": 4}, last_reload=(True, NOON))
     (entry,) = everything.put(own(Reading(certificate())))
     entry.usage.last_observed_at = NOON + timedelta(seconds=0.5)
     entry.usage.requests = 7
@@ -261,8 +269,17 @@ async def test_durations_are_pushed_as_histograms_without_a_minimum_nobody_measu
 def test_every_metric_is_described_from_the_start_though_it_has_no_series_yet(content: str, suffix: str) -> None:
     text = Measured().text(content)
     described = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
-    assert len(described) == len(EVERY) == 19
+    assert len(described) == len(EVERY) == 20
     assert f"# TYPE certificate_event_deliveries{suffix} counter\n" in text
+
+
+def test_what_waits_for_two_handlers_of_one_name_is_one_series() -> None:
+    everything = Measured(pending={"otlp": 2, "/otlp": 3, "/ops": 0, "orders/ops": 1})
+    assert {labels: value for (name, labels), value in everything.series().items() if name.endswith("_pending")} == {
+        frozenset({("handler", "otlp")}): 5,
+        frozenset({("handler", "ops")}): 0,
+        frozenset({("api_id", "orders"), ("handler", "ops")}): 1,
+    }
 
 
 def test_seconds_are_the_unit_of_what_is_named_so_and_of_nothing_else() -> None:
