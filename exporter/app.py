@@ -234,7 +234,9 @@ async def running(
             settings, read, core, sinks=sinks, clock=clock, tally=tally, stores=kept, state=shown_of(settings, place)
         )
         stack.push_async_callback(parts.exporters.close)
-        parts.exporters.start(telemetry, parts.sampler.sample)
+        # Stays over a restart, where the port does; what a scrape of it would be called.
+        instance = f"{socket.gethostname()}:{admin_socket.getsockname()[1]}"
+        parts.exporters.start(telemetry, parts.sampler.sample, instance)
         if parts.exporters.events is not None:
             parts.dispatcher.tell_all(events.NAME, events.OtlpHandler(parts.exporters.events.export))
         await stack.enter_async_context(parts.dispatcher)

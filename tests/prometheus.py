@@ -63,12 +63,17 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(directory: Path, target: str) -> Iterator[Prometheus]:
-    """Scrape `target` (ADDRESS:PORT) every second into `directory`."""
+def prometheus(directory: Path, target: str, *, collector: str | None = None) -> Iterator[Prometheus]:
+    """Scrape `target` (ADDRESS:PORT) every second into `directory`, as job `certgauge`.
+
+    `collector` is the endpoint of one, scraped as the job of that name as otel-collector.yaml says.
+    """
     config = directory / "prometheus.yml"
-    job = {"job_name": "certgauge", "static_configs": [{"targets": [target]}]}
+    jobs: list[dict[str, Any]] = [{"job_name": "certgauge", "static_configs": [{"targets": [target]}]}]
+    if collector is not None:
+        jobs += [{"job_name": "collector", "honor_labels": True, "static_configs": [{"targets": [collector]}]}]
     timing = {"scrape_interval": f"{SCRAPE_SECONDS}s"}
-    config.write_text(yaml.safe_dump({"global": timing, "scrape_configs": [job]}))
+    config.write_text(yaml.safe_dump({"global": timing, "scrape_configs": jobs}))
     with bind("127.0.0.1:0") as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'tsdb'}"]
