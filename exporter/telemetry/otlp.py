@@ -20,8 +20,8 @@ from exporter import __version__
 from exporter.problems import ConfigError, Problem
 from exporter.telemetry.environment import Otlp, Protocol
 from exporter.telemetry.event_log import EventLog
+from exporter.telemetry.family import Family
 from exporter.telemetry.push import MetricPush
-from exporter.telemetry.sample import Family
 from exporter.telemetry.status import ExportStatus
 
 T = TypeVar("T")
