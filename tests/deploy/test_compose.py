@@ -1,4 +1,4 @@
-"""`docker compose up`, as far as that goes without an engine: the real Compose reads the file, promtool what it mounts."""
+"""`docker compose up`, as far as that goes without an engine: the real Compose and promtool read what it is made of."""
 
 from __future__ import annotations
 
