@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.collector.collector import program as collector
 from tests.foreground import require
 from tests.prometheus import program
 
 ROOT = Path(__file__).parents[2]
 BESIDE = ROOT / "deploy" / "compose"
+COLLECTOR = ROOT / "tests" / "collector"
 RULES = ROOT / "dashboards" / "alerts" / "certgauge.rules.yaml"
 # What is mounted where, as the file says it.
 MOUNTS = re.compile(r"^ +- \./(?P<source>[^:\s]+):(?P<target>[^:\s]+):ro$", re.MULTILINE)
@@ -114,20 +116,40 @@ def test_certgauge_is_scraped_once_and_through_the_collector() -> None:
     assert set(jobs) == {"certgauge", "otel-collector"}
 
 
-def test_events_go_to_loki_through_pipelines_that_there_are() -> None:
-    overlay = document(BESIDE / "otel-loki.yaml")
-    below = document(ROOT / "otel-collector.yaml")
-    exporters = set(below["exporters"]) | set(overlay["exporters"])
-    for name, pipeline in overlay["service"]["pipelines"].items():
-        assert name in below["service"]["pipelines"]
-        assert set(pipeline["exporters"]) <= exporters
+def test_the_collector_reads_every_variable_that_is_set() -> None:
+    read = set(re.findall(r"\$\{env:(\w+)", (ROOT / "otel-collector.yaml").read_text("utf-8")))
+    assert set(SERVICES["otel-collector"]["environment"]) <= read
+
+
+def test_events_go_to_exporters_that_there_are() -> None:
+    exporters = yaml.safe_load(SERVICES["otel-collector"]["environment"]["LOGS_EXPORTERS"])
+    assert set(exporters) <= set(document(ROOT / "otel-collector.yaml")["exporters"])
+    assert "otlp_http/loki" in exporters
+
+
+def test_the_collector_takes_what_is_set() -> None:
+    command = [collector(), "validate", "--config", str(ROOT / "otel-collector.yaml")]
+    variables = SERVICES["otel-collector"]["environment"]
+    checked = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_collector_is_of_the_version_that_is_tried() -> None:
+    version = SERVICES["otel-collector"]["image"].rpartition(":")[2]
+    assert f"exporter/prometheusexporter v{version}\n" in (COLLECTOR / "builder.yaml").read_text("utf-8")
+
+
+def test_series_end_later_than_they_are_sent_twice() -> None:
+    interval = int(SERVICES["certgauge"]["environment"]["OTEL_METRIC_EXPORT_INTERVAL"])
+    expiration = SERVICES["otel-collector"]["environment"]["METRIC_EXPIRATION"].removesuffix("s")
+    assert int(expiration) * 1000 > 2 * interval
 
 
 def test_loki_keeps_what_otlp_brings() -> None:
     loki = document(BESIDE / "loki.yaml")
     assert loki["schema_config"]["configs"][-1]["schema"] == "v13"
     assert loki["limits_config"]["allow_structured_metadata"] is True
-    assert document(BESIDE / "otel-loki.yaml")["exporters"]["otlp_http/loki"]["endpoint"] == "http://loki:3100/otlp"
+    assert SERVICES["otel-collector"]["environment"]["LOKI_ENDPOINT"] == "http://loki:3100/otlp"
     assert loki["server"]["http_listen_port"] == 3100
 
 
