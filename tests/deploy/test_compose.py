@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.collector.collector import program as collector
+from tests.collector.collector import validate
 from tests.foreground import require
 from tests.prometheus import program
 
@@ -128,9 +128,7 @@ def test_events_go_to_exporters_that_there_are() -> None:
 
 
 def test_the_collector_takes_what_is_set() -> None:
-    command = [collector(), "validate", "--config", str(ROOT / "otel-collector.yaml")]
-    variables = SERVICES["otel-collector"]["environment"]
-    checked = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    checked = validate(SERVICES["otel-collector"]["environment"])
     assert checked.returncode == 0, checked.stderr
 
 
