@@ -71,7 +71,15 @@ def _above_zero() -> dict[str, Any]:
         "refId": CONDITION,
         "type": "threshold",
         "expression": QUERY,
-        "conditions": [{"evaluator": {"type": "gt", "params": [0]}}],
+        "conditions": [
+            {
+                "type": "query",
+                "evaluator": {"type": "gt", "params": [0]},
+                "operator": {"type": "and"},
+                "query": {"params": [CONDITION]},
+                "reducer": {"type": "last", "params": []},
+            }
+        ],
         "datasource": {"type": EXPRESSIONS, "uid": EXPRESSIONS},
     }
     return {

@@ -28,7 +28,12 @@ _silent = without(
     by("group", ORIGIN, f"last_over_time({RELOADED}[1d])"),
     by("group", ORIGIN, RELOADED),
 )
-_down = f"up{{{JOBS}}} == 0\nor\nup == 0 and on (job, instance) last_over_time({RELOADED}[1d])"
+_replica_down = f"up{{{JOBS}}} == 0\nor\nup == 0 and on (job, instance) last_over_time({RELOADED}[1d])"
+
+
+_down = (
+    f"{by('count', (*ORIGIN, 'instance'), _replica_down)}\nunless on ({', '.join(ORIGIN)}) (\n{indented(_silent)}\n)"
+)
 
 
 def _errors(reasons: str) -> str:
@@ -56,7 +61,7 @@ MONITOR = Group(
             name="CertgaugeDown",
             severity="warning",
             when="A replica does not answer the scrape (`up` is 0), while others do",
-            expr=f"{by('count', (*ORIGIN, 'instance'), _down)}\nunless on ({', '.join(ORIGIN)}) (\n{indented(_silent)}\n)",
+            expr=_down,
             runbook="monitor-silent",
             summary=f"{_GATEWAY} does not answer at {_INSTANCE}.",
             description="This replica's certificates, and what it alone sees in handshakes, are not watched.",
