@@ -46,7 +46,7 @@ from tests.fakes import NOON
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "exporter" / "sinks" / "templates"
-PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 INSTRUMENTS = [each for each in vars(names).values() if isinstance(each, Instrument)]
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -1,0 +1,1 @@
+"""The alerts: one source, written out for Prometheus and for Grafana."""
