@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.builder.panels import SOURCE
+from dashboards.builder.panels import SOURCE, link
 from dashboards.builder.words import Json
 
 WIDTH = 24
@@ -35,7 +35,7 @@ def board(
         "time": {"from": "now-24h", "to": "now"},
         "refresh": "1m",
         "annotations": {"list": []},
-        "links": [*links, _runbooks()],
+        "links": [*links, link("Runbooks", "${runbooks:raw}", away=True)],
         "templating": {"list": list(variables)},
         "panels": _flow(sections),
     }
@@ -82,7 +82,6 @@ def source() -> Json:
         "includeAll": False,
         "hide": 0,
         "options": [],
-        "current": {},
     }
 
 
@@ -93,7 +92,6 @@ def label(name: str, title: str, series: str, *, several: bool = True) -> Json:
         "name": name,
         "label": title,
         "datasource": SOURCE,
-        "definition": f"label_values({series}, {name})",
         "query": {"qryType": 1, "query": f"label_values({series}, {name})", "refId": name},
         "regex": "",
         "refresh": 2,
@@ -102,9 +100,9 @@ def label(name: str, title: str, series: str, *, several: bool = True) -> Json:
         "includeAll": several,
         "hide": 0,
         "options": [],
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if several else {},
     }
-    return variable | ({"allValue": ".*"} if several else {})
+    everything = {"allValue": ".*", "current": {"selected": True, "text": ["All"], "value": ["$__all"]}}
+    return variable | (everything if several else {})
 
 
 def runbooks() -> Json:
@@ -119,28 +117,4 @@ def runbooks() -> Json:
         "skipUrlSync": True,
         "current": {"selected": True, "text": RUNBOOKS, "value": RUNBOOKS},
         "options": [{"selected": True, "text": RUNBOOKS, "value": RUNBOOKS}],
-    }
-
-
-def link(title: str, uid: str) -> Json:
-    """A link at the top of the board to another, which takes along what was picked."""
-    return _link(title, f"/d/{uid}", "dashboard") | {"keepTime": True, "includeVars": True}
-
-
-def _runbooks() -> Json:
-    return _link("Runbooks", "${runbooks:raw}", "doc") | {"targetBlank": True}
-
-
-def _link(title: str, url: str, icon: str) -> Json:
-    return {
-        "type": "link",
-        "title": title,
-        "url": url,
-        "icon": icon,
-        "tooltip": "",
-        "tags": [],
-        "asDropdown": False,
-        "targetBlank": False,
-        "keepTime": False,
-        "includeVars": False,
     }

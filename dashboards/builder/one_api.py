@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events
-from dashboards.builder.panels import Column, Query, bars, lines, runbook, stat, table, timeline
+from dashboards.builder.panels import Column, Query, bars, lines, link, runbook, stat, table, timeline
 from dashboards.builder.promql import API, HOP, SLOT, WHERE, days, having, like, new, one, series
 from dashboards.builder.words import (
     BLUE,
@@ -55,7 +55,14 @@ def document() -> Json:
         board.runbooks(),
     ]
     about = "One API: the certificates of each hop over time, its calls, errors, checks and events."
-    return board.board(UID, "certgauge / API", about, sections, variables, board.link("Overview", "certgauge-overview"))
+    return board.board(
+        UID,
+        "certgauge / API",
+        about,
+        sections,
+        variables,
+        link("Overview", "/d/certgauge-overview", icon="dashboard", keep=True),
+    )
 
 
 def _numbers() -> list[Json]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events, told
-from dashboards.builder.panels import Column, Query, bars, runbook, stat, table, to_api
+from dashboards.builder.panels import Column, Query, bars, link, runbook, stat, table, to_api
 from dashboards.builder.promql import API, KNOWN_BY, SLOT, WHERE, count, current, days, like, series
 from dashboards.builder.trust import errors, instances, trusted
 from dashboards.builder.words import (
@@ -50,7 +50,14 @@ def document() -> Json:
         board.runbooks(),
     ]
     about = "Every certificate that certgauge sees: what expires next, on which API, what breaks, who is told."
-    return board.board(UID, "certgauge / Overview", about, sections, variables, board.link("One API", "certgauge-api"))
+    return board.board(
+        UID,
+        "certgauge / Overview",
+        about,
+        sections,
+        variables,
+        link("One API", "/d/certgauge-api", icon="dashboard", keep=True),
+    )
 
 
 def _numbers() -> list[Json]:

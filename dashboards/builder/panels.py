@@ -33,9 +33,25 @@ class Column:
     link: Json | None = None
 
 
+def link(title: str, url: str, *, icon: str = "doc", keep: bool = False, away: bool = False) -> Json:
+    """A link of a board or a panel, to the other board, or `away`. `keep`: with the time and what was picked."""
+    return {
+        "type": "link",
+        "title": title,
+        "url": url,
+        "icon": icon,
+        "tooltip": "",
+        "tags": [],
+        "asDropdown": False,
+        "targetBlank": away,
+        "keepTime": keep,
+        "includeVars": keep,
+    }
+
+
 def runbook(alert: str, title: str) -> Json:
     """A link to what to do, in order."""
-    return {"title": f"What to do: {title}", "url": f"${{runbooks:raw}}/{alert}.md", "targetBlank": True}
+    return link(f"What to do: {title}", f"${{runbooks:raw}}/{alert}.md", away=True)
 
 
 def to_api(title: str = "Open this API") -> Json:
@@ -164,7 +180,6 @@ def table(
             "showHeader": True,
             "cellHeight": "sm",
             "frameIndex": 0,
-            "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
             "sortBy": [{"displayName": sort[0], "desc": sort[1]}],
         },
     )
@@ -309,8 +324,7 @@ def timeline(
             "showValue": "auto",
             "alignValue": "left",
             "rowHeight": 0.85,
-            "perPage": 20,
-            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom"},
+            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
             "tooltip": {"mode": "single", "sort": "none"},
         },
     )
