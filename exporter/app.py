@@ -43,6 +43,7 @@ from exporter.state.place import IN_MEMORY, Place
 from exporter.stores import Stores, shared_cooldowns, shown_of, stores
 from exporter.subscriptions import Subscriptions
 from exporter.telemetry import otlp
+from exporter.telemetry.compat import Compat
 from exporter.telemetry.environment import Otlp
 from exporter.telemetry.sample import Sampler, Sources
 from exporter.telemetry.spans import RequestSpans
@@ -177,6 +178,10 @@ def _build(
     gateway = Gateway(core, ports, durations, settings.configuration.proxy.drain_timeout_seconds)
     listeners = _Listeners(gateway, tally)
     catalog = Catalog(gateway, read, listeners.use, Subscriptions(dispatcher).use, tally=tally, clock=clock)
+
+    def in_force() -> Settings:
+        return catalog.settings or settings
+
     sources = Sources(
         inventory,
         tally,
@@ -186,6 +191,9 @@ def _build(
         export_failures=exporters.failures,
         last_reload=lambda: (catalog.last_reload_successful, catalog.reloaded_at),
         pending=dispatcher.pending,
+        foreign=Compat(
+            lambda: dict.fromkeys(in_force().configuration.compat_metrics), lambda ref: in_force().path_of(ref)
+        ).families,
     )
     return _Parts(
         settings,
@@ -234,7 +242,9 @@ async def running(
             settings, read, core, sinks=sinks, clock=clock, tally=tally, stores=kept, state=shown_of(settings, place)
         )
         stack.push_async_callback(parts.exporters.close)
-        parts.exporters.start(telemetry, parts.sampler.sample)
+        # Stays over a restart, where the port does; what a scrape of it would be called.
+        instance = f"{socket.gethostname()}:{admin_socket.getsockname()[1]}"
+        parts.exporters.start(telemetry, parts.sampler.sample, instance)
         if parts.exporters.events is not None:
             parts.dispatcher.tell_all(events.NAME, events.OtlpHandler(parts.exporters.events.export))
         await stack.enter_async_context(parts.dispatcher)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,19 @@ from exporter.plan import MonitorPlan
 from exporter.planning import Planner
 from exporter.problems import Problem
 from exporter.settings import Settings, warnings
+from exporter.terminal import Screen, aligned, counted
 from exporter.watchlist import watched
 
-_COLUMNS = ("state", "days_remaining", "expires_at", "api_id", "cert_role", "cert_ref", "cert_name", "detail")
-_TITLES = ("STATE", "DAYS", "EXPIRES", "API", "ROLE", "REF", "NAME", "WHY")
+_COLUMNS = (
+    ("STATE", "state"),
+    ("DAYS", "days_remaining"),
+    ("EXPIRES", "expires_at"),
+    ("API", "api_id"),
+    ("ROLE", "cert_role"),
+    ("REF", "cert_ref"),
+    ("NAME", "cert_name"),
+)
+WHY = ("WHY", "detail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,10 @@ class Report:
         return 3 if State.EXPIRED in states else 1 if states & {State.EXPIRING, State.NOT_YET_VALID} else 0
 
 
-def examine(settings: Settings, now: datetime) -> Report:
-    """Read every certificate that a configuration uses or watches, and judge it. Blocks."""
+def examine(settings: Settings, now: datetime, tell: Callable[[str], None] = lambda _: None) -> Report:
+    """Read every certificate that a configuration uses or watches, and judge it. Blocks; tells how far it is."""
     planner = Planner()
-    plans = planner.apis(settings, [each.api for each in settings.apis])
+    plans = planner.apis(settings, counted([each.api for each in settings.apis], "reading APIs", tell))
     problems = [
         defined.problem((), plan.unusable) for defined, plan in zip(settings.apis, plans, strict=True) if plan.unusable
     ]
@@ -50,7 +59,7 @@ def examine(settings: Settings, now: datetime) -> Report:
     listeners = planner.listeners(settings)
     monitors.append(listeners.monitor)
     problems += listeners.problems
-    monitors.append(MonitorPlan(settings.configuration.certificate_expiry_monitor.policy(), watched(settings)))
+    monitors.append(MonitorPlan(settings.configuration.certificate_expiry_monitor.policy(), watched(settings, tell)))
     entries = [
         entry
         for monitor in monitors
@@ -65,16 +74,12 @@ def examine(settings: Settings, now: datetime) -> Report:
     )
 
 
-def table(report: Report) -> Iterator[str]:
-    """The rows as lines, columns aligned."""
-    yield from aligned([_TITLES, *([str(each.get(column, "-")) for column in _COLUMNS] for each in report.rows)])
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of cells, equally many in each, as columns."""
-    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-    for line in lines:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+def table(rows: Sequence[Mapping[str, Any]], screen: Screen, *more: tuple[str, str]) -> Iterator[str]:
+    """Rows of `/certs` as lines, columns aligned; none if there is no row. `more` are titles and keys to add."""
+    columns = (*_COLUMNS, *more)
+    if rows:
+        cells = ([str(row.get(key, "-")) for _, key in columns] for row in rows)
+        yield from aligned([[title for title, _ in columns], *cells], screen)
 
 
 def as_json(report: Report) -> dict[str, Any]:

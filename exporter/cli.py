@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,23 +20,29 @@ import uvloop
 
 from exporter import __version__, demo, logs
 from exporter.app import Running, running, utc_now
+from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
 from exporter.certificates.contents import UnusableError
-from exporter.check import Report, as_json, examine, table
+from exporter.check import WHY, Report, as_json, examine, table
 from exporter.places import ROLES, Question
 from exporter.preflight import Preflight
 from exporter.preflight_report import exit_status, places_of, reading_files
 from exporter.preflight_report import table as trial_table
 from exporter.problems import ConfigError, Problem
 from exporter.proxy.core import CoreFactory
+from exporter.remote import Remote
 from exporter.settings import Settings, read_settings
 from exporter.state.place import Place, state_of
+from exporter.state_files import secret
 from exporter.telemetry.environment import Otlp, read_otlp, unsupported
+from exporter.terminal import Progress, Screen
 
 CORES = "certgauge.proxy_cores"
 """The entry-point group in which proxy cores are registered."""
 
 _WRONG = 2
+_ADMIN_URL = "http://127.0.0.1:9464"
+_FILTERS = ("api_id", "role", "state", "expiring_within_days")
 # Requests in flight are young objects that go by themselves. By default, a hundred of them make the collector look for
 # garbage again and again: 5 % of the CPU at 128 connections.
 _COLLECTOR = (20_000, 20, 50)
@@ -80,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--role", choices=[role.value for role in ROLES], help="ask about this role alone")
     trial.add_argument("--rehearse", action="store_true", help="make a handshake with each upstream; sends no request")
     check.set_defaults(run=_check, fail=check.error)
+    certs = commands.add_parser("certs", help="show the certificates of a certgauge that runs")
+    certs.add_argument("--url", default=_ADMIN_URL, help=f"of its admin listener; {_ADMIN_URL} unless given")
+    certs.add_argument("--token-file", type=Path, metavar="FILE", help="with its bearer token")
+    certs.add_argument("--ca-file", type=Path, metavar="FILE", help="what verifies it; else the system's trust store")
+    certs.add_argument("--api-id", metavar="ID", help="those of this API alone")
+    certs.add_argument("--role", choices=[role.value for role in Role])
+    certs.add_argument("--state", choices=[state.value for state in State])
+    certs.add_argument("--expiring-within-days", type=int, metavar="DAYS")
+    certs.add_argument("--json", action="store_true", help="print the rows of /certs instead of a table")
+    certs.set_defaults(run=_certs)
     show = commands.add_parser("demo", help="everything on one machine, nothing to prepare")
     show.set_defaults(run=_demo)
     return parser
@@ -131,17 +147,47 @@ def _check(options: argparse.Namespace) -> int:
     try:
         settings = _reader(options.config)()
         _telemetry()
-        report = examine(settings, utc_now())
+        with Progress(sys.stderr) as progress:
+            report = examine(settings, utc_now(), progress.tell)
     except ConfigError as exc:
         report = Report([], exc.problems, ())
     if options.json:
         print(json.dumps(as_json(report), indent=2))
         return report.exit_status
-    if report.rows:
-        print(*table(report), sep="\n")
+    _print_table(table(report.rows, _screen(), WHY))
     for problem in (*report.problems, *report.warnings):
         print(f"certgauge: {problem}", file=sys.stderr)
     return report.exit_status
+
+
+def _certs(options: argparse.Namespace) -> int:
+    token = _token(options.token_file) if options.token_file else None
+    filters = {name: str(value) for name in _FILTERS if (value := getattr(options, name)) is not None}
+    with Progress(sys.stderr) as progress:
+        rows = Remote(options.url, token, options.ca_file).certificates(filters, progress.tell)
+    if options.json:
+        print(json.dumps({"certs": rows}, indent=2))
+    else:
+        _print_table(table(rows, _screen(), ("SERVER", "server_address"), ("REQUESTS/H", "requests_last_hour")))
+    return 0
+
+
+def _token(path: Path) -> str:
+    try:
+        return secret(path.read_bytes(), "token").decode("ascii")
+    except OSError as exc:
+        raise ConfigError([Problem("--token-file", "", f"cannot be read: {exc.strerror}")]) from None
+    except ValueError as exc:
+        raise ConfigError([Problem("--token-file", "", str(exc))]) from None
+
+
+def _screen() -> Screen:
+    return Screen.of(sys.stdout, os.environ)
+
+
+def _print_table(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def _try(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -210,6 +210,10 @@ def _kind_of_api(value: Any) -> str | None:
     return "file" if isinstance(value, str) else "definition" if isinstance(value, dict | ApiDefinition) else None
 
 
+CompatMetrics: TypeAlias = Literal["x509", "ssl", "probe", "tlscheck"]
+"""Whose metric names are printed as well: x509-certificate-exporter, ssl_exporter, blackbox_exporter, tlscheck."""
+
+
 class Configuration(Strict):
     """The file that `certgauge run --config` takes."""
 
@@ -222,6 +226,7 @@ class Configuration(Strict):
     event_handlers: EventHandlers = Field(default_factory=dict)
     state: Annotated[str, AfterValidator(_state)] | None = None
     state_password_file: Text | None = None
+    compat_metrics: list[CompatMetrics] = Field(default_factory=list)
     apis: list[
         Annotated[
             Annotated[str, Tag("file")] | Annotated[ApiDefinition, Tag("definition")], Discriminator(_kind_of_api)

@@ -9,12 +9,12 @@ from exporter.certcheck.slot import Role
 from exporter.certcheck.suitability import Status
 from exporter.certificates.contents import UnusableError
 from exporter.certificates.parts import file_part, passphrase_part
-from exporter.check import aligned
 from exporter.places import Place, Question, places
 from exporter.planning import Planner
 from exporter.preflight import Answer, Read, reading
 from exporter.problems import ConfigError, Problem
 from exporter.settings import Settings
+from exporter.terminal import aligned
 
 _TITLES = ("WORKS", "DAYS", "UNTIL", "API", "ROLE", "SERVER", "WHY")
 _WORDS = {True: "yes", False: "no", None: "unknown"}

@@ -79,11 +79,12 @@ def _tell(changes: Changes) -> None:
         log.info("watched files are gone", extra={"files": len(changes.ended), "cert_refs": named})
 
 
-def watched(settings: Settings) -> tuple[Observation, ...]:
-    """What a configuration watches now. Blocks."""
+def watched(settings: Settings, tell: Callable[[str], None]) -> tuple[Observation, ...]:
+    """What a configuration watches now. Blocks; tells how far it is."""
     following = Following(Pace())
     following.follow(entries_of(settings))
     found: list[Observation] = []
     while not following.has_read_all:
-        found += following.find(1.0).taken
+        found += following.find(_TURN_SECONDS).taken
+        tell(f"reading watched files: {len(found):,}")
     return tuple(found)

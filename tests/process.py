@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,12 +92,17 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 @contextmanager
-def run(config: Path, *arguments: str, more: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """`certgauge run`, started in the configuration's directory; ready on entry, stopped by SIGTERM when left."""
+def run(
+    config: Path, *arguments: str, more: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> Iterator[Process]:
+    """`certgauge run`, started in the configuration's directory; ready on entry, stopped by SIGTERM when left.
+
+    What it is started `through` has to become it, with the process id that it has.
+    """
     log = config.parent / "stderr.log"
     with log.open("w") as stderr:
         popen = subprocess.Popen(
-            [COMMAND, "run", "--config", config.name, *arguments],
+            [*through, COMMAND, "run", "--config", config.name, *arguments],
             cwd=config.parent,
             env=environment(more),
             stdout=subprocess.PIPE,

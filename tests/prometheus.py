@@ -68,13 +68,20 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(directory: Path, target: str, rules: Path | None = None) -> Iterator[Prometheus]:
-    """Scrape `target` (ADDRESS:PORT) every second into `directory`, and evaluate a file of rules as often."""
+def prometheus(
+    directory: Path, target: str, rules: Path | None = None, *, collector: str | None = None
+) -> Iterator[Prometheus]:
+    """Scrape `target` (ADDRESS:PORT) every second into `directory`, and evaluate a file of rules as often.
+
+    `collector` is the endpoint of one, scraped as otel-collector.yaml says.
+    """
     config = directory / "prometheus.yml"
-    job = {"job_name": "certgauge", "static_configs": [{"targets": [target]}]}
+    jobs: list[dict[str, Any]] = [{"job_name": "certgauge", "static_configs": [{"targets": [target]}]}]
+    if collector is not None:
+        jobs += [{"job_name": "collector", "honor_labels": True, "static_configs": [{"targets": [collector]}]}]
     timing = {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"}
     files = {"rule_files": [str(rules)]} if rules else {}
-    config.write_text(yaml.safe_dump({"global": timing, "scrape_configs": [job], **files}))
+    config.write_text(yaml.safe_dump({"global": timing, "scrape_configs": jobs, **files}))
     with bind("127.0.0.1:0") as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'tsdb'}"]

@@ -87,6 +87,8 @@ LAYERS: list[tuple[str, dict[str, list[str]]]] = [
                 "findings",
                 "preflight",
                 "preflight_report",
+                "remote",
+                "terminal",
                 "rehearsal",
             ]
         },

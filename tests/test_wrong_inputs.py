@@ -43,7 +43,7 @@ PLAIN = "{api_id: plain, listen_path: /plain/, target_url: 'http://127.0.0.1:POR
 HANDLER = "event_handlers: {CertificateExpired: [{name: ops, webhook: %s}]}\n"
 
 KEYS = {
-    "gateway": "admin, apis, certificate_expiry_monitor, certificates, event_handlers, proxy, state, "
+    "gateway": "admin, apis, certificate_expiry_monitor, certificates, compat_metrics, event_handlers, proxy, state, "
     "state_password_file, upstream_certificates, watch",
     "proxy": "core, drain_timeout_seconds, listen, tls, upstream_timeout_seconds",
     "monitor": "check_cooldown_seconds, check_on_load, enabled, event_cooldown_seconds, flush_interval_seconds, "

@@ -20,8 +20,8 @@ from exporter import __version__
 from exporter.problems import ConfigError, Problem
 from exporter.telemetry.environment import Otlp, Protocol
 from exporter.telemetry.event_log import EventLog
+from exporter.telemetry.family import Family
 from exporter.telemetry.push import MetricPush
-from exporter.telemetry.sample import Family
 from exporter.telemetry.status import ExportStatus
 
 T = TypeVar("T")
@@ -73,22 +73,25 @@ class Exporters:
         except TimeoutError:
             log.warning("telemetry was not flushed in time", extra={"seconds": SHUTDOWN_SECONDS})
 
-    def start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
-        """Start what the environment asks for; nothing goes out otherwise.
+    def start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]], instance: str = "") -> None:
+        """Start what the environment asks for; nothing goes out otherwise. `instance` tells replicas apart.
 
         Raises:
             ConfigError: the library cannot use what one of its own variables says.
         """
         try:
-            self._start(otlp, sample)
+            self._start(otlp, sample, instance)
         except Exception as exc:  # whatever the library says; without its text, which may quote credentials
             message = f"a value is not supported by the exporter ({type(exc).__name__})"
             raise ConfigError([Problem("environment", "OTEL_*", message)]) from None
 
-    def _start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]]) -> None:
+    def _start(self, otlp: Otlp, sample: Callable[[], Sequence[Family]], instance: str) -> None:
+        own = {"service.name": "certgauge", "service.version": __version__}
+        if instance:
+            # The SDK's own is another one at each start, and every series with it.
+            own["service.instance.id"] = instance
         # `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` beat what we say of ourselves.
-        own = Resource.create({"service.name": "certgauge", "service.version": __version__})
-        resource = own.merge(OTELResourceDetector().detect())
+        resource = Resource.create(own).merge(OTELResourceDetector().detect())
         if otlp.metrics is not None:
             exporter = _metric_exporter(otlp.metrics)
             status = self._status("metrics")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from exporter.durations import BOUNDARIES, Histogram
+from exporter.telemetry.family import Family, Labels
 from exporter.telemetry.names import Kind
-from exporter.telemetry.sample import Family, Labels
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -28,8 +28,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from exporter import __version__
 from exporter.durations import BOUNDARIES, Histogram
+from exporter.telemetry.family import Family, Labels, Value
 from exporter.telemetry.names import Instrument, Kind
-from exporter.telemetry.sample import Family, Labels, Value
 from exporter.telemetry.status import ExportStatus
 
 log = logging.getLogger(__name__)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,58 +16,14 @@ from exporter.certcheck.slot import Role
 from exporter.certcheck.tally import ErrorReason, Tally
 from exporter.durations import ClientKey, Durations, Histogram, ServerKey
 from exporter.telemetry import names
+from exporter.telemetry.family import Family, Labels, Value
 from exporter.telemetry.names import Instrument
 
-Value: TypeAlias = float | int | Histogram
 K = TypeVar("K")
 Attributes: TypeAlias = Callable[[K], Mapping[str, str | int | None]]
 
 # Semantic conventions, HTTP: a 4xx is a failure for whoever sent the request, not for whoever answered it.
 SERVER_FAILURE, CLIENT_FAILURE = 500, 400
-
-_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
-
-
-class Labels:
-    """The attributes of one series, and the text they are in an exposition. Made once, used at every collection."""
-
-    __slots__ = ("attributes", "text")
-
-    def __init__(self, attributes: Mapping[str, str | int | None]) -> None:
-        self.attributes = {key: value for key, value in attributes.items() if value is not None}
-        """What is unknown is absent."""
-        self.text = ",".join(f'{key.replace(".", "_")}="{_escape(str(v))}"' for key, v in self.attributes.items())
-
-    def with_(self, **more: str | None) -> Labels:
-        """These and others."""
-        return Labels({**self.attributes, **more})
-
-
-def _escape(text: str) -> str:
-    return re.sub(r'[\\"\n]', lambda match: _ESCAPES[match[0]], text)
-
-
-@dataclass(slots=True)
-class Family:
-    """One metric with its series: labels and values, each in a list of its own.
-
-    A pair for each of a hundred thousand series would have the garbage collector walk the whole heap at every scrape.
-    """
-
-    instrument: Instrument
-    labels: list[Labels] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
-
-    def add(self, labels: Labels, value: Value) -> None:
-        """One more series."""
-        self.labels.append(labels)
-        self.values.append(value)
-
-    def __iter__(self) -> Iterator[tuple[Labels, Value]]:
-        return zip(self.labels, self.values, strict=True)
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +39,8 @@ class Sources:
     last_reload: Callable[[], tuple[bool, datetime | None]]
     pending: Callable[[], Mapping[str, int]]
     """Deliveries that wait, by handler: `NAME`, `/NAME` for one of the gateway's, `API_ID/NAME`."""
+    foreign: Callable[[Sequence[Entry], datetime], Sequence[Family]] = lambda _entries, _now: ()
+    """What other exporters would tell of the same certificates."""
 
 
 class Sampler:
@@ -105,7 +62,8 @@ class Sampler:
         now = self._sources.clock()
         known, kept = self._labels, {}
         paths = _Paths()
-        for entry in self._sources.inventory.entries():
+        entries = self._sources.inventory.entries()
+        for entry in entries:
             labels = kept[entry] = known.get(entry) or _EntryLabels(entry)
             certificate = entry.reading.certificate
             its_state = entry.state(now)
@@ -125,7 +83,8 @@ class Sampler:
                 observed.add(labels.base, entry.usage.last_observed_at.timestamp())
         self._labels = kept
         path = self._family(names.PATH, paths.days_remaining(now), _named("api_id", "cert_role", "cert_name"))
-        return [days, after, before, path, state, info, in_use, observed, requests]
+        foreign = self._sources.foreign(entries, now)
+        return [days, after, before, path, state, info, in_use, observed, requests, *foreign]
 
     def _counters(self) -> list[Family]:
         tally = self._sources.tally

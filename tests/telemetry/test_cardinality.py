@@ -9,9 +9,9 @@ import pytest
 from exporter.certcheck.certificate import Reading
 from exporter.certcheck.inventory import Entry
 from exporter.telemetry.environment import Otlp, Protocol
+from exporter.telemetry.family import Family
 from exporter.telemetry.otlp import Exporters
 from exporter.telemetry.push import MOST_POINTS
-from exporter.telemetry.sample import Family
 from tests.receivers import RECEIVERS, Received, absent, attributes
 from tests.telemetry.measured import Measured, certificate, own, scraped
 

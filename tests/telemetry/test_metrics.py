@@ -17,9 +17,9 @@ from exporter.certcheck.slot import Observation, Role
 from exporter.certcheck.tally import COOLDOWN, ErrorReason, Outcome
 from exporter.durations import BOUNDARIES, ClientKey, Histogram, ServerKey
 from exporter.telemetry.environment import Otlp, Protocol
+from exporter.telemetry.family import Labels
 from exporter.telemetry.otlp import Exporters
 from exporter.telemetry.prometheus import OPENMETRICS, TEXT, content_type
-from exporter.telemetry.sample import Labels
 from tests.authority import Authority
 from tests.fakes import NOON
 from tests.receivers import RECEIVERS, Received, attributes

@@ -1,0 +1,1 @@
+"""Boards for Grafana, and what makes them."""
