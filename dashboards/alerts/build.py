@@ -53,7 +53,7 @@ def _dumped(document: Any) -> str:
     return text
 
 
-def main() -> None:
+def main(directory: Path = HERE) -> None:
     """Write them."""
     for name, text in files().items():
-        (HERE / name).write_text(text, "utf-8")
+        (directory / name).write_text(text, "utf-8")

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.alerts.alert import RUNBOOKS, Alert
+from dashboards.alerts.alert import RUNBOOKS, SLOT, Alert
 from dashboards.alerts.build import ALERTS, GROUPS, HERE
 from dashboards.alerts.certificates import LAST_DAYS, LAST_PART
+from tests.alerts.test_rules import promtool
 from tests.authority import Authority
 from tests.foreground import require
 from tests.process import COMMAND, PATIENCE_SECONDS, demanding, run, upstream
@@ -103,6 +104,30 @@ def test_the_datasource_is_replaced_as_the_page_says() -> None:
     uids = re.findall(r"datasourceUid: (\S+)", done.stdout)
     assert set(uids) == {"YOUR-UID", "__expr__"}
     assert uids.count("__expr__") == len(ALERTS)
+
+
+def test_prometheus_takes_the_configuration_of_the_page(tmp_path: Path) -> None:
+    config, *_ = blocks("docs/alerts.md", "yaml")
+    (tmp_path / "dashboards").symlink_to(ROOT / "dashboards")
+    (tmp_path / "prometheus.yml").write_text(config)
+    status, output = promtool("check", "config", tmp_path / "prometheus.yml")
+    assert (status, f"{len(ALERTS)} rules found" in output) == (0, True), output
+
+
+def test_alertmanager_takes_the_configuration_of_the_page(tmp_path: Path) -> None:
+    document = yaml.safe_load(blocks("docs/alerts.md", "yaml")[-1])
+    document["route"]["receiver"] = "nobody"
+    (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump({**document, "receivers": [{"name": "nobody"}]}))
+    amtool = require("amtool", "prometheus-alertmanager")
+    done = subprocess.run([amtool, "check-config", tmp_path / "alertmanager.yml"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_inhibited_is_what_there_is() -> None:
+    text = blocks("docs/alerts.md", "yaml")[-1]
+    names = set(re.findall(r'alertname!?="(\w+)"', text))
+    assert names <= {alert.name for alert in ALERTS}
+    assert {label for group in re.findall(r"equal: \[(.*)\]", text) for label in group.split(", ")} <= set(SLOT)
 
 
 def test_the_groups_are_all_that_the_operator_needs() -> None:

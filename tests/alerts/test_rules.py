@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dashboards.alerts.alert import SLOT
 from dashboards.alerts.build import ALERTS, HERE, files
 from dashboards.alerts.promql import grew
 from tests.prometheus import program
+from tests.test_docs import ROOT
 
 RULES = HERE / "certgauge.rules.yaml"
 CASES = sorted((HERE / "tests").glob("*.yaml"))
@@ -31,6 +33,11 @@ def promtool(*arguments: object) -> tuple[int, str]:
 @pytest.mark.parametrize("name", files())
 def test_a_file_is_what_its_source_says(name: str) -> None:
     assert (HERE / name).read_text("utf-8") == files()[name]
+
+
+def test_the_script_writes_both_files(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "alerts", tmp_path], check=True, timeout=60)
+    assert {file.name: file.read_text("utf-8") for file in tmp_path.iterdir()} == files()
 
 
 def test_prometheus_takes_the_rules() -> None:
