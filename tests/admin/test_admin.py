@@ -131,7 +131,7 @@ def test_clients_that_expire_together_are_paged_like_others() -> None:
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ("rolle=ca", "'rolle' is not a parameter; known here: api_id, cursor, expiring_within_days, limit, role, sort"),
+        ("rolle=ca", "'rolle' is not a parameter; known here: api_id, cursor, expiring_within_days, limit, q, role, "),
         ("role=boss", "role must be one of upstream, upstream_server, client, server, ca"),
         ("state=dead", "state must be one of valid, expiring, expired, not_yet_valid, unreadable"),
         ("limit=0", "limit must be a whole number from 1 to 1000"),
@@ -269,7 +269,7 @@ async def test_openapi_describes_every_route(tmp_path: Path) -> None:
         _, document = await world.get("/openapi.json")
         _, index = await world.get("/")
         calls = [(verb, path) for path, verbs in document["paths"].items() for verb in verbs if verb != "parameters"]
-        assert len(calls) == 16
+        assert len(calls) == 20
         for verb, path in calls:
             method, concrete = verb.upper(), path.format(cert_id="0" * 64, api_id="none")
             status, _ = await world.ask(method, concrete)
