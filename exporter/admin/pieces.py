@@ -49,7 +49,8 @@ def joined(parts: Iterator[str]) -> Iterator[bytes]:
     """Encoded, in pieces that are neither tiny nor huge."""
     piece = bytearray()
     for part in parts:
-        piece += part.encode()
+        # What is half a character is shown as a question mark: for one name, not everything may fail.
+        piece += part.encode("utf-8", "replace")
         if len(piece) >= _PIECE:
             yield bytes(piece)
             piece.clear()

@@ -250,20 +250,6 @@ async def test_what_is_not_there_is_a_problem_too(tmp_path: Path, method: str, p
         assert (response.status, response.content_type) == (status, PROBLEM)
 
 
-async def test_with_a_token_only_probes_and_the_scrape_are_open(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("s3cret-token\n")
-    config = configuration(admin={"listen": "127.0.0.1:0", "token_file": "token"})
-    async with served(tmp_path, config) as world:
-        for path in ("/live", "/ready", "/health", "/metrics"):
-            assert (await world.get(path))[0] == 200
-        for path in ("/", "/certs", "/apis", "/openapi.json", "/nothing", "/metrics/", "//metrics"):
-            assert (await world.get(path))[0] == 401
-        for value in ("Bearer", "Bearer wrong", "Basic s3cret-token", "bearer  "):
-            assert (await world.get("/certs", headers={"Authorization": value}))[0] == 401
-        assert (await world.get("/certs", headers={"Authorization": "Bearer s3cret-token"}))[0] == 200
-        assert (await world.ask("POST", "/reload"))[0] == 401
-
-
 async def test_openapi_describes_every_route(tmp_path: Path) -> None:
     async with served(tmp_path) as world:
         _, document = await world.get("/openapi.json")

@@ -18,6 +18,8 @@ class Check:
     name: str
     works: bool
     said: str
+    more: tuple[str, ...] = ()
+    """Where there is more to say: a line each."""
 
 
 def checks(
@@ -33,7 +35,7 @@ def checks(
         Check("State", not facts.state_failing, facts.state + (", which fails" if facts.state_failing else "")),
         *_exports(facts),
         # That something waits is no fault: it may have been announced a moment ago.
-        Check("Deliveries", not unheard, "; ".join([_waiting(backlog), *_failing(unheard)])),
+        Check("Deliveries", not unheard, _waiting(backlog), _failing(unheard)),
         Check(
             "Slots",
             not full,
@@ -54,6 +56,6 @@ def _waiting(backlog: Mapping[str, int]) -> str:
     return f"{count(sum(backlog.values()), 'delivery', 'deliveries')} pending"
 
 
-def _failing(unheard: Mapping[str, str]) -> list[str]:
+def _failing(unheard: Mapping[str, str]) -> tuple[str, ...]:
     shown = [f"{handler}: {why}" for handler, why in sorted(unheard.items())[:_MOST_HANDLERS]]
-    return [*shown, *([f"and {len(unheard) - len(shown)} more"] if len(unheard) > len(shown) else [])]
+    return (*shown, *([f"and {len(unheard) - len(shown)} more"] if len(unheard) > len(shown) else []))

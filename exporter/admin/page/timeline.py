@@ -19,6 +19,7 @@ _MOST_LABELS = 4
 _LABEL_HEIGHT = 18
 _LONGEST_LABEL = 28
 _MOST_NAMES = 3
+_SHADES = {State.EXPIRING: " within the threshold", State.VALID: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Week:
     first: str
     last: str
     number: int
+    warned: int
+    """How many of them are within their thresholds."""
     names: tuple[str, ...]
     """The first of them to expire."""
 
@@ -95,7 +98,7 @@ def _bars(days: dict[int, list[Group]], base: int, now: datetime) -> Iterator[Ba
             # A day with one certificate is seen beside one with a thousand.
             height = max(4, round(_HIGHEST * number / scale))
             y -= height
-            yield Bar(_percent(at), max(y, 0), height, state, f"{date}: {count(number, 'certificate')}")
+            yield Bar(_percent(at), max(y, 0), height, state, f"{date}: {count(number, 'certificate')}{_SHADES[state]}")
 
 
 def _shade(state: State) -> State:
@@ -129,16 +132,16 @@ def _weeks(days: dict[int, list[Group]], now: datetime) -> Iterator[Week]:
         found = [group for at in range(start, end) for group in days.get(at, ())]
         if found:
             names = tuple(dict.fromkeys(group.name for group in found[: _MOST_NAMES * 4]))[:_MOST_NAMES]
-            yield Week(day(now + start * _DAY), day(now + (end - 1) * _DAY), len(found), names)
+            warned = sum(group.state is State.EXPIRING for group in found)
+            yield Week(day(now + start * _DAY), day(now + (end - 1) * _DAY), len(found), warned, names)
 
 
 def _summary(days: dict[int, list[Group]]) -> str:
-    within = [sum(len(found) for at, found in days.items() if at < end) for end in (7, 30, DAYS)]
-    if not within[-1]:
+    within = {end: sum(len(found) for at, found in days.items() if at < end) for end in (7, 30, DAYS)}
+    if not within[DAYS]:
         return f"Nothing expires in the next {DAYS} days."
-    verb = "expires" if within[-1] == 1 else "expire"
-    sooner = f"{within[0]:,} of them in the next 7, {within[1]:,} in the next 30"
-    return f"{count(within[-1], 'certificate')} {verb} in the next {DAYS} days, {sooner}."
+    said = (f"{end} days: {number:,}" if number else f"{end} days: none" for end, number in within.items())
+    return f"Certificates that expire within {', '.join(said)}."
 
 
 def _percent(at: float) -> str:

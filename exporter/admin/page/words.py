@@ -10,7 +10,7 @@ from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
 from exporter.outbox import Outcome
 
-_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
 class Word(NamedTuple):
@@ -66,7 +66,9 @@ def _length(length: timedelta) -> str:
         return f"{length // _DAY:,} days"
     if length >= 2 * _HOUR:
         return f"{length // _HOUR} hours"
-    return f"{length // timedelta(minutes=1)} min"
+    if length >= _MINUTE:
+        return f"{length // _MINUTE} min"
+    return "a moment"
 
 
 def day(instant: datetime) -> str:

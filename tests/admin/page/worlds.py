@@ -69,7 +69,7 @@ def _use(entries: list[Entry], now: datetime) -> None:
         if entry.slot.role is Role.UPSTREAM:
             entry.usage.requests = _REQUESTS[entry.slot.api_id or ""]
             entry.usage.last_observed_at = now - timedelta(minutes=2)
-            entry.usage.mark(now)
+            entry.usage.mark(now - timedelta(minutes=2))
 
 
 async def _told(world: Served, headers: dict[str, str]) -> None:
