@@ -106,6 +106,8 @@ def _text(*said: str) -> str:
 
 def _folded(line: str) -> str:
     """RFC 5545 section 3.1: 75 octets at most, and a character whole."""
+    if len(line.encode()) <= _MOST_OCTETS:
+        return f"{line}\r\n"
     parts, octets = [], 0
     for character in line:
         size = len(character.encode())

@@ -31,8 +31,8 @@ _REQUESTS = {"orders": 52_340, "billing": 4_711, "legacy": 27}
 
 
 @asynccontextmanager
-async def few(directory: Path, clock: Clock = utc_now, **more: Any) -> AsyncIterator[Served]:
-    """Three APIs with certificates of three ages, in use; what was announced has reached one receiver of two."""
+async def few(directory: Path, clock: Clock = utc_now, *, all_hear: bool = False, **more: Any) -> AsyncIterator[Served]:
+    """Three APIs with certificates of three ages, in use; one of two receivers has heard of it, or all have."""
     authority = Authority("Example CA", now=clock())
     (directory / "ca.pem").write_bytes(authority.root.pem)
     certificates: dict[str, Any] = {"example-ca": {"cert_file": "ca.pem"}}
@@ -41,7 +41,11 @@ async def few(directory: Path, clock: Clock = utc_now, **more: Any) -> AsyncIter
             issued = authority.issue(f"{api_id}-client", left * DAY + timedelta(hours=1), f"{api_id}.example")
             certificate, key = issued.write(directory, api_id)
             certificates[f"{api_id}-client"] = {"cert_file": certificate, "key_file": key}
-            write(directory, f"api-{api_id}.yaml", _definition(api_id, ops.url))
+            write(
+                directory,
+                f"api-{api_id}.yaml",
+                _definition(api_id, ops.url, ops.url if all_hear else "http://127.0.0.1:9/"),
+            )
         async with served(directory, configuration(certificates=certificates, **more), clock=clock) as world:
             _use(world.inventory.entries(), clock())
             token = more.get("admin", {}).get("token_file")
@@ -50,11 +54,9 @@ async def few(directory: Path, clock: Clock = utc_now, **more: Any) -> AsyncIter
             yield world
 
 
-def _definition(api_id: str, url: str) -> dict[str, Any]:
-    handlers = [
-        {"name": "ops", "webhook": {"url": url, "allow_private": True}},
-        {"name": "pager", "webhook": {"url": "http://127.0.0.1:9/", "allow_private": True}},
-    ]
+def _definition(api_id: str, ops: str, pager: str) -> dict[str, Any]:
+    urls = {"ops": ops, "pager": pager}
+    handlers = [{"name": name, "webhook": {"url": url, "allow_private": True}} for name, url in urls.items()]
     return definition(
         api_id,
         f"https://{api_id}.internal:8443/",

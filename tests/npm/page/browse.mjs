@@ -12,7 +12,7 @@ const visits = JSON.parse(readFileSync(0, 'utf8'))
 
 const browser = await puppeteer.launch({
   executablePath: process.env.CHROMIUM,
-  args: ['--no-sandbox', '--disable-dev-shm-usage', '--hide-scrollbars', '--force-color-profile=srgb'],
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--hide-scrollbars', '--disable-lcd-text', '--force-color-profile=srgb'],
 })
 try {
   const seen = []
