@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 
 from starlette.applications import Starlette
@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from exporter import __version__
 from exporter.admin import certs, events, health, ics, preflight, spreadsheet
+from exporter.admin.certs import Query
 from exporter.admin.openapi import document
 from exporter.admin.page.endpoints import Pages, is_asked_for
 from exporter.admin.pieces import each, in_pieces, joined
@@ -72,6 +73,7 @@ class _Endpoints:
         self._admin = admin
         # One at a time: concurrent scrapes would only take turns, each holding a rendering in memory.
         self._scraping = asyncio.Lock()
+        self._downloading = asyncio.Lock()
         self._bodies = asyncio.Semaphore(_MOST_BODIES)
         self._preflight = Preflight()
 
@@ -107,22 +109,27 @@ class _Endpoints:
         return await in_pieces(lambda: certs.page(entries, query, now))
 
     async def spreadsheet(self, request: Request) -> Response:
-        try:
-            query = certs.parse(request.query_params, certs.FILTERS)
-        except certs.QueryError as exc:
-            return problem(400, str(exc))
-        now, entries = self._admin.clock(), self._admin.inventory.entries()
-        pieces = await asyncio.to_thread(lambda: [*joined(spreadsheet.lines(entries, query, now))])
-        return StreamingResponse(each(pieces), headers=spreadsheet.HEADERS, media_type="text/csv")
+        def lines(query: Query) -> Iterator[str]:
+            return spreadsheet.lines(self._admin.inventory.entries(), query, self._admin.clock())
+
+        return await self._download(request, lines, "text/csv", spreadsheet.HEADERS)
 
     async def calendar(self, request: Request) -> Response:
+        def lines(query: Query) -> Iterator[str]:
+            return ics.lines(self._admin.inventory.entries(), query, self._admin.clock(), str(request.base_url))
+
+        return await self._download(request, lines, "text/calendar", ics.HEADERS)
+
+    async def _download(
+        self, request: Request, lines: Callable[[Query], Iterator[str]], kind: str, headers: dict[str, str]
+    ) -> Response:
         try:
             query = certs.parse(request.query_params, certs.FILTERS)
         except certs.QueryError as exc:
             return problem(400, str(exc))
-        now, entries, url = self._admin.clock(), self._admin.inventory.entries(), str(request.base_url)
-        pieces = await asyncio.to_thread(lambda: [*joined(ics.lines(entries, query, now, url))])
-        return StreamingResponse(each(pieces), headers=ics.HEADERS, media_type="text/calendar")
+        async with self._downloading:
+            pieces = await asyncio.to_thread(lambda: [*joined(lines(query))])
+        return StreamingResponse(each(pieces), headers=headers, media_type=kind)
 
     async def cert(self, request: Request) -> Response:
         now, entries = self._admin.clock(), self._admin.inventory.entries()

@@ -31,7 +31,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "certgauge", "version": __version__, "license": {"name": "Apache-2.0"}},
         "security": [{"token": []}],
-        "paths": _paths(),
+        "paths": {path: {**item, **_read(item)} for path, item in _paths().items()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -175,6 +175,11 @@ def _paths() -> dict[str, Any]:
         },
         "/openapi.json": {"get": _call("This document.", {"200": _json("It.")})},
     }
+
+
+def _read(item: dict[str, Any]) -> dict[str, Any]:
+    """What only reads takes the token as a password, too."""
+    return {"get": {"security": [{"token": []}, {"password": []}], **item["get"]}} if "get" in item else {}
 
 
 def _call(summary: str, responses: dict[str, Any], security: list[Any] | None = None) -> dict[str, Any]:

@@ -94,15 +94,19 @@ def _bars(days: dict[int, list[Group]], base: int, now: datetime) -> Iterator[Ba
     for at, found in sorted(days.items()):
         y = base
         date = day(now + at * _DAY)
-        for state, number in sorted(Counter(_shade(group.state) for group in found).items(), reverse=True):
+        for state, number in sorted(Counter(_shade(group, now) for group in found).items(), reverse=True):
             # A day with one certificate is seen beside one with a thousand.
             height = max(4, round(_HIGHEST * number / scale))
             y -= height
             yield Bar(_percent(at), max(y, 0), height, state, f"{date}: {count(number, 'certificate')}{_SHADES[state]}")
 
 
-def _shade(state: State) -> State:
-    return State.EXPIRING if state is State.EXPIRING else State.VALID
+def _shade(group: Group, now: datetime) -> State:
+    """By the date alone: what cannot be used expires as well."""
+    first = group.entries[0]
+    certificate = first.reading.certificate
+    warned = certificate is not None and certificate.not_after - now <= first.policy.threshold(certificate)
+    return State.EXPIRING if warned else State.VALID
 
 
 def _labels(days: dict[int, list[Group]]) -> tuple[Mark, ...]:
@@ -132,7 +136,7 @@ def _weeks(days: dict[int, list[Group]], now: datetime) -> Iterator[Week]:
         found = [group for at in range(start, end) for group in days.get(at, ())]
         if found:
             names = tuple(dict.fromkeys(group.name for group in found[: _MOST_NAMES * 4]))[:_MOST_NAMES]
-            warned = sum(group.state is State.EXPIRING for group in found)
+            warned = sum(_shade(group, now) is State.EXPIRING for group in found)
             yield Week(day(now + start * _DAY), day(now + (end - 1) * _DAY), len(found), warned, names)
 
 

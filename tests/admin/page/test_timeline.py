@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from exporter.admin.page.rows import groups
 from exporter.admin.page.timeline import Timeline, timeline
-from exporter.certcheck.certificate import Certificate, Reading
+from exporter.certcheck.certificate import Certificate, InvalidReason, Reading
 from exporter.certcheck.expiry import ExpiryPolicy, State
 from exporter.certcheck.inventory import Entry, entries_of
 from exporter.certcheck.slot import Observation, Role
@@ -46,6 +47,13 @@ def test_a_bar_tells_its_day_and_its_shade() -> None:
         "6 Feb 2026: 1 certificate within the threshold",
     )
     assert (far.x, far.state, far.title) == ("66.67%", State.VALID, "28 Mar 2026: 1 certificate")
+
+
+def test_what_cannot_be_used_is_shaded_by_its_date_like_others() -> None:
+    broken = entry("a", 10 * DAY)
+    broken.reading = replace(broken.reading, invalid=InvalidReason.OTHER)
+    (bar,) = of(broken).bars
+    assert bar.state is State.EXPIRING
 
 
 def test_no_bar_is_higher_than_the_picture() -> None:
