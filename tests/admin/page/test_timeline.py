@@ -17,9 +17,9 @@ from tests.authority import DAY
 from tests.fakes import NOON
 
 
-def entry(name: str, left: timedelta) -> Entry:
+def entry(name: str, left: timedelta, threshold: timedelta = 30 * DAY) -> Entry:
     certificate = Certificate(name, NOON - 400 * DAY, NOON + left, common_name=name)
-    return entries_of(Observation("orders", Role.CLIENT, (Reading(certificate),)), ExpiryPolicy())[0]
+    return entries_of(Observation("orders", Role.CLIENT, (Reading(certificate),)), ExpiryPolicy(threshold))[0]
 
 
 def of(*entries: Entry) -> Timeline:
@@ -57,7 +57,9 @@ def test_what_cannot_be_used_is_shaded_by_its_date_like_others() -> None:
 
 
 def test_no_bar_is_higher_than_the_picture() -> None:
-    drawn = of(*(entry(f"{n}", (n % 90) * DAY) for n in range(4000)), *(entry(f"x{n}", 5 * DAY) for n in range(999)))
+    days = [entry(f"{n}", n * DAY) for n in range(4)]
+    drawn = of(*days, *(entry(f"x{n}", 5 * DAY) for n in range(999)), entry("not warned of", 5 * DAY, DAY))
+    assert len(drawn.bars) == 6
     assert all(bar.y >= 0 and bar.y + bar.height <= drawn.height for bar in drawn.bars)
 
 
