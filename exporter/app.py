@@ -15,8 +15,9 @@ from random import random
 from starlette.types import ASGIApp
 
 from exporter import __version__
-from exporter.admin.app import Admin, build
+from exporter.admin.app import build
 from exporter.admin.health import Facts
+from exporter.admin.sources import Admin
 from exporter.attempts import RetryPolicy
 from exporter.catalog import Catalog
 from exporter.certcheck.inventory import Inventory

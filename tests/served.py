@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 import yaml
 
-from exporter.app import Running, running
+from exporter.app import Running, running, utc_now
+from exporter.certcheck.inventory import Inventory
+from exporter.certcheck.ports import Clock
 from exporter.following import Pace
 from exporter.proxy.httptools import HttptoolsCore
 from exporter.settings import Settings, read_settings
@@ -60,6 +62,11 @@ class Served:
                 await self.sink.arrived.wait()
         return [event.payload() for event in self.sink.events]
 
+    @property
+    def inventory(self) -> Inventory:
+        """For what is to be there without files."""
+        return self.running.gateway._ports.inventory
+
     def write(self, name: str, document: Mapping[str, Any] | str) -> None:
         write(self.directory, name, document)
 
@@ -94,9 +101,10 @@ async def served(
     config: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     pace: Pace | None = None,
+    clock: Clock = utc_now,
 ) -> AsyncIterator[Served]:
     """Serve what is in the directory; `orders.pem` is made, with 100 days to go, unless it is there."""
-    authority, sink = Authority(), RecordingSink()
+    authority, sink = Authority(now=clock()), RecordingSink()
     if not (directory / "orders.pem").exists():
         authority.issue("orders", 100 * DAY).write(directory, "orders")
     write(directory, "certgauge.yaml", config or configuration())
@@ -106,7 +114,7 @@ async def served(
 
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as client,
-        running(read(), read, core=HttptoolsCore, telemetry=Otlp(), sinks=[sink], pace=pace) as runs,
+        running(read(), read, core=HttptoolsCore, telemetry=Otlp(), sinks=[sink], pace=pace, clock=clock) as runs,
     ):
         yield Served(directory, authority, sink, runs, client)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,21 +14,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from exporter import __version__
-from exporter.admin import certs, events, health, preflight
+from exporter.admin import certs, events, health, ics, preflight, spreadsheet
+from exporter.admin.certs import Query
 from exporter.admin.openapi import document
-from exporter.admin.pieces import each, in_pieces
+from exporter.admin.page.endpoints import Pages, is_asked_for
+from exporter.admin.pieces import each, in_pieces, joined
 from exporter.admin.problem import invalid, on_error, on_http_exception, problem
-from exporter.admin.token import BearerToken
-from exporter.catalog import Catalog, PartlyRefusedError
-from exporter.certcheck.inventory import Inventory
-from exporter.certcheck.ports import Clock
-from exporter.dispatcher import Dispatcher
-from exporter.gateway import Gateway
-from exporter.outbox import Outbox
+from exporter.admin.sources import Admin
+from exporter.admin.token import AdminToken
+from exporter.catalog import PartlyRefusedError
 from exporter.preflight import Preflight, reading
 from exporter.problems import ConfigError
 from exporter.telemetry.prometheus import content_type, render
-from exporter.telemetry.sample import Sampler
 
 _LARGEST_BODY = 1024 * 1024
 _BODY_WITHIN_SECONDS = 10.0
@@ -36,34 +33,25 @@ _MOST_BODIES = 32
 """At once, from their first byte until they are answered: a thousand would be a gigabyte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admin:
-    """What the endpoints translate to HTTP."""
-
-    catalog: Catalog
-    gateway: Gateway
-    inventory: Inventory
-    sampler: Sampler
-    clock: Clock
-    token: Callable[[], bytes | None]
-    not_ready: Callable[[], str | None]
-    """Why no traffic should come here yet, or any more; None: it may."""
-    health: Callable[[], health.Facts]
-    outbox: Outbox
-    dispatcher: Dispatcher
-
-
 def build(admin: Admin) -> Starlette:
     """The application."""
-    endpoints = _Endpoints(admin)
+    endpoints, pages = _Endpoints(admin), Pages(admin)
+
+    async def index(request: Request) -> Response:
+        return await (pages.overview if is_asked_for(request) else endpoints.index)(request)
+
     return Starlette(
         routes=[
-            Route("/", endpoints.index),
+            Route("/", index),
             Route("/live", endpoints.live),
             Route("/ready", endpoints.ready),
             Route("/health", endpoints.health),
             Route("/metrics", endpoints.metrics),
+            Route("/ui/certs/{cert_id}", pages.certificate),
+            Route("/ui/apis/{api_id}", pages.api),
             Route("/certs", endpoints.certs),
+            Route("/certs.csv", endpoints.spreadsheet),
+            Route("/certs.ics", endpoints.calendar),
             Route("/certs/check", endpoints.check, methods=["POST"]),
             Route("/certs/{cert_id}", endpoints.cert),
             Route("/apis", endpoints.apis),
@@ -75,7 +63,7 @@ def build(admin: Admin) -> Starlette:
             Route("/reload", endpoints.reload, methods=["POST"]),
             Route("/openapi.json", endpoints.openapi),
         ],
-        middleware=[Middleware(BearerToken, token=admin.token)],
+        middleware=[Middleware(AdminToken, token=admin.token)],
         exception_handlers={HTTPException: on_http_exception, Exception: on_error},
     )
 
@@ -85,13 +73,14 @@ class _Endpoints:
         self._admin = admin
         # One at a time: concurrent scrapes would only take turns, each holding a rendering in memory.
         self._scraping = asyncio.Lock()
+        self._downloading = asyncio.Lock()
         self._bodies = asyncio.Semaphore(_MOST_BODIES)
         self._preflight = Preflight()
 
     async def index(self, _request: Request) -> Response:
         paths = document()["paths"].items()
         calls = [f"{verb.upper():6} {path}" for path, verbs in paths for verb in verbs if verb != "parameters"]
-        return PlainTextResponse("\n".join([f"certgauge {__version__}", "", *calls, ""]))
+        return PlainTextResponse("\n".join([f"certgauge {__version__}", "", *calls, ""]), headers={"vary": "accept"})
 
     async def live(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -118,6 +107,29 @@ class _Endpoints:
             return problem(400, str(exc))
         now, entries = self._admin.clock(), self._admin.inventory.entries()
         return await in_pieces(lambda: certs.page(entries, query, now))
+
+    async def spreadsheet(self, request: Request) -> Response:
+        def lines(query: Query) -> Iterator[str]:
+            return spreadsheet.lines(self._admin.inventory.entries(), query, self._admin.clock())
+
+        return await self._download(request, lines, "text/csv", spreadsheet.HEADERS)
+
+    async def calendar(self, request: Request) -> Response:
+        def lines(query: Query) -> Iterator[str]:
+            return ics.lines(self._admin.inventory.entries(), query, self._admin.clock(), str(request.base_url))
+
+        return await self._download(request, lines, "text/calendar", ics.HEADERS)
+
+    async def _download(
+        self, request: Request, lines: Callable[[Query], Iterator[str]], kind: str, headers: dict[str, str]
+    ) -> Response:
+        try:
+            query = certs.parse(request.query_params, certs.FILTERS)
+        except certs.QueryError as exc:
+            return problem(400, str(exc))
+        async with self._downloading:
+            pieces = await asyncio.to_thread(lambda: [*joined(lines(query))])
+        return StreamingResponse(each(pieces), headers=headers, media_type=kind)
 
     async def cert(self, request: Request) -> Response:
         now, entries = self._admin.clock(), self._admin.inventory.entries()

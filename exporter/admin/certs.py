@@ -23,7 +23,10 @@ from exporter.certcheck.users import users_of
 _MOST_ROWS = 1000
 _KEY_LENGTH = 9
 _AT_ONCE = 1000
-_FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "sort", "limit", "cursor"})
+FILTERS = frozenset({"api_id", "role", "state", "expiring_within_days", "q"})
+"""The parameters that choose rows."""
+
+_PARAMETERS = FILTERS | {"sort", "limit", "cursor"}
 
 
 _key: Callable[[tuple[tuple[str, ...], Entry]], tuple[str, ...]] = itemgetter(0)
@@ -41,18 +44,20 @@ class Query:
     role: Role | None = None
     state: State | None = None
     within: timedelta | None = None
+    text: str = ""
+    """That some name, reference, address, serial number or id has in it; case does not matter."""
     limit: int = 100
     after: tuple[str, ...] | None = None
     """The sort key of the last row that was seen."""
 
 
-def parse(parameters: QueryParams) -> Query:
+def parse(parameters: QueryParams, known: Collection[str] = _PARAMETERS) -> Query:
     """The query.
 
     Raises:
         QueryError: a parameter is unknown, repeated, or has a wrong value.
     """
-    known_only(parameters, _FILTERS)
+    known_only(parameters, known)
     if parameters.get("sort", "expires_at") != "expires_at":
         raise QueryError("sort must be expires_at")
     within = parameters.get("expiring_within_days")
@@ -61,6 +66,7 @@ def parse(parameters: QueryParams) -> Query:
         Role(one_of("role", parameters["role"], Role)) if "role" in parameters else None,
         State(one_of("state", parameters["state"], State)) if "state" in parameters else None,
         timedelta(days=whole("expiring_within_days", within, 0, 36500)) if within is not None else None,
+        parameters.get("q", "").casefold(),
         whole("limit", parameters.get("limit", "100"), 1, _MOST_ROWS),
         _from_cursor(parameters["cursor"]) if parameters.get("cursor") else None,
     )
@@ -68,16 +74,16 @@ def parse(parameters: QueryParams) -> Query:
 
 def page(entries: Iterable[Entry], query: Query, now: datetime) -> dict[str, Any]:
     """`{"certs": [...], "next": cursor or null}`. Blocks for tens of milliseconds with 20,000 slots."""
-    chosen = _sorted(entry for entry in entries if _is_chosen(entry, query, now))
+    chosen = in_order(entry for entry in entries if is_chosen(entry, query, now))
     rest = (item for item in chosen if query.after is None or item[0] > query.after)
     shown = [*islice(rest, query.limit)]
-    following = _cursor(shown[-1][0]) if next(rest, None) is not None else None
+    following = cursor_of(shown[-1][0]) if next(rest, None) is not None else None
     return {"certs": [row(entry, now) for _, entry in shown], "next": following}
 
 
 def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, Any] | None:
     """One certificate and the slots that use it; None if none does."""
-    users = [entry for _, entry in _sorted(entry for entry in entries if entry.cert_id == cert_id)]
+    users = [entry for _, entry in in_order(entry for entry in entries if entry.cert_id == cert_id)]
     certificate = users[0].reading.certificate if users else None
     if certificate is None:
         return None
@@ -98,7 +104,7 @@ def detail(entries: Iterable[Entry], cert_id: str, now: datetime) -> dict[str, A
     }
 
 
-def _sorted(entries: Iterable[Entry]) -> Iterator[tuple[tuple[str, ...], Entry]]:
+def in_order(entries: Iterable[Entry]) -> Iterator[tuple[tuple[str, ...], Entry]]:
     """With their sort keys. In parts: while twenty thousand are sorted at once nothing else runs."""
     keyed = [(soonest_first(entry), entry) for entry in entries]
     parts = (sorted(keyed[at : at + _AT_ONCE], key=_key) for at in range(0, len(keyed), _AT_ONCE))
@@ -144,14 +150,25 @@ def _expired(certificate: Certificate, now: datetime) -> dict[str, str | int]:
     return {"expired_at": expired_at, "days_since_expiry": days}
 
 
-def _is_chosen(entry: Entry, query: Query, now: datetime) -> bool:
+def is_chosen(entry: Entry, query: Query, now: datetime) -> bool:
+    """Whether it is one of those that were asked for."""
     slot, certificate = entry.slot, entry.reading.certificate
     return (
         query.api_id in (None, slot.api_id)
         and query.role in (None, slot.role)
         and query.state in (None, entry.state(now))
         and (query.within is None or (certificate is not None and certificate.not_after - now <= query.within))
+        and (not query.text or any(query.text in each.casefold() for each in _texts(entry)))
     )
+
+
+def _texts(entry: Entry) -> Iterator[str]:
+    slot, certificate = entry.slot, entry.reading.certificate
+    texts: tuple[str | None, ...] = (slot.api_id, slot.cert_ref, slot.server_address, slot.peer_address)
+    if certificate is not None:
+        names = (certificate.cert_id, certificate.subject, certificate.issuer, certificate.serial_number)
+        texts = (*texts, certificate.cert_name, *names, *certificate.sans)
+    yield from filter(None, texts)
 
 
 def soonest_first(entry: Entry) -> tuple[str, ...]:
@@ -164,7 +181,8 @@ def soonest_first(entry: Entry) -> tuple[str, ...]:
     return expires_at, *place, *node, slot.cert_name or "", f"{slot.chain_index:05}"
 
 
-def _cursor(key: tuple[str, ...]) -> str:
+def cursor_of(key: tuple[str, ...]) -> str:
+    """Where a page ends, as a parameter."""
     return base64.urlsafe_b64encode("\0".join(key).encode()).decode()
 
 

@@ -31,17 +31,40 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "certgauge", "version": __version__, "license": {"name": "Apache-2.0"}},
         "security": [{"token": []}],
-        "paths": _paths(),
+        "paths": {path: {**item, **_read(item)} for path, item in _paths().items()},
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic", "description": "The token; for GET and HEAD only."},
+            },
         },
     }
 
 
 def _paths() -> dict[str, Any]:
     return {
-        "/": {"get": _call("What can be asked here.", {"200": _text("The calls.")})},
+        "/": {
+            "get": {
+                **_call(
+                    "Every certificate, for a person, where `text/html` is accepted; else what can be asked here.",
+                    {"200": _page("The page.", _text("The calls.")), "400": _page("A parameter.")},
+                ),
+                "parameters": _PAGE_PARAMETERS,
+            }
+        },
+        "/ui/certs/{cert_id}": {
+            "get": {
+                **_call("A page on one certificate.", {"200": _page("It."), "404": _page("No slot holds it.")}),
+                "parameters": [_CERT_ID],
+            }
+        },
+        "/ui/apis/{api_id}": {
+            "get": {
+                **_call("A page on one API.", {"200": _page("It."), "404": _page("No API has this id.")}),
+                "parameters": [_API_ID],
+            }
+        },
         "/live": {"get": _call("Whether the process answers.", {"200": _text("It does.")}, _OPEN)},
         "/ready": {
             "get": _call("Whether traffic may come.", {"200": _text("It may."), "503": _problem("Not now.")}, _OPEN)
@@ -56,6 +79,23 @@ def _paths() -> dict[str, Any]:
                     "A row for each slot, soonest first.", {"200": _json("A page."), "400": _problem("A parameter.")}
                 ),
                 "parameters": _CERTS_PARAMETERS,
+            }
+        },
+        "/certs.csv": {
+            "get": {
+                **_call(
+                    "The same for a spreadsheet.", {"200": _text("Rows.", "text/csv"), "400": _problem("A parameter.")}
+                ),
+                "parameters": _FILTERS,
+            }
+        },
+        "/certs.ics": {
+            "get": {
+                **_call(
+                    "A calendar of the expiries, to subscribe to.",
+                    {"200": _text("Events.", "text/calendar"), "400": _problem("A parameter.")},
+                ),
+                "parameters": _FILTERS,
             }
         },
         "/certs/{cert_id}": {
@@ -137,6 +177,11 @@ def _paths() -> dict[str, Any]:
     }
 
 
+def _read(item: dict[str, Any]) -> dict[str, Any]:
+    """What only reads takes the token as a password, too."""
+    return {"get": {"security": [{"token": []}, {"password": []}], **item["get"]}} if "get" in item else {}
+
+
 def _call(summary: str, responses: dict[str, Any], security: list[Any] | None = None) -> dict[str, Any]:
     if security is not None:
         return {"summary": summary, "responses": responses, "security": security}
@@ -147,8 +192,13 @@ def _content(description: str, kind: str, schema: dict[str, Any]) -> dict[str, A
     return {"description": description, "content": {kind: {"schema": schema}}}
 
 
-def _text(description: str) -> dict[str, Any]:
-    return _content(description, "text/plain", {"type": "string"})
+def _text(description: str, kind: str = "text/plain") -> dict[str, Any]:
+    return _content(description, kind, {"type": "string"})
+
+
+def _page(description: str, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
+    shown = _text(description, "text/html")
+    return {**shown, "content": shown["content"] | (otherwise or {"content": {}})["content"]}
 
 
 def _json(description: str) -> dict[str, Any]:
@@ -211,12 +261,25 @@ _TEST_PARAMETERS = [
     _query("event", {"enum": [kind.value for kind in EventKind], "default": EventKind.EXPIRING_SOON.value}),
 ]
 
-_CERTS_PARAMETERS = [
+_FILTERS = [
     _query("api_id", {"type": "string"}),
     _query("role", {"enum": [role.value for role in Role]}),
     _query("state", {"enum": [state.value for state in State]}),
     _query("expiring_within_days", {"type": "integer", "minimum": 0, "maximum": 36500}),
+    _query("q", {"type": "string"}),
+]
+
+_CURSOR = _query("cursor", {"type": "string"})
+
+_PAGE_PARAMETERS = [
+    *_FILTERS,
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 200}),
+    _CURSOR,
+]
+
+_CERTS_PARAMETERS = [
+    *_FILTERS,
     _query("sort", {"enum": ["expires_at"]}),
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-    _query("cursor", {"type": "string"}),
+    _CURSOR,
 ]

@@ -14,7 +14,7 @@ _PIECE = 64 * 1024
 
 async def in_pieces(make: Callable[[], Mapping[str, Any]]) -> Response:
     """What `make` gives, made and written out off the loop: megabytes at once would hold it up, in a thread as well."""
-    pieces = await asyncio.to_thread(lambda: [*_joined(_written(make()))])
+    pieces = await asyncio.to_thread(lambda: [*joined(_written(make()))])
     headers = {"content-length": str(sum(map(len, pieces)))}
     return StreamingResponse(each(pieces), headers=headers, media_type="application/json")
 
@@ -45,10 +45,12 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _joined(parts: Iterator[str]) -> Iterator[bytes]:
+def joined(parts: Iterator[str]) -> Iterator[bytes]:
+    """Encoded, in pieces that are neither tiny nor huge."""
     piece = bytearray()
     for part in parts:
-        piece += part.encode()
+        # What is half a character is shown as a question mark: for one name, not everything may fail.
+        piece += part.encode("utf-8", "replace")
         if len(piece) >= _PIECE:
             yield bytes(piece)
             piece.clear()
