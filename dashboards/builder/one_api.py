@@ -112,7 +112,7 @@ def _judged() -> Json:
 
 
 def _used() -> Json:
-    last = f"time() - max({series('certificate_last_observed_timestamp_seconds')})"
+    last = f"round(time() - max({series('certificate_last_observed_timestamp_seconds')}))"
     return stat(
         "Last used, ago",
         "How long ago a request or a handshake last used one of its certificates. To do: nothing; an API that nobody "
@@ -150,6 +150,7 @@ def _failing() -> Json:
 
 def _hops() -> Json:
     ends = promql.not_after(HOP)
+    used = f"max by ({HOP}) ({series('certificate_last_observed_timestamp_seconds')})"
     shown = f"bottomk({SHOWN}, {ends})"
     return table(
         f"Each hop's certificates (the first {SHOWN} to expire)",
@@ -161,19 +162,19 @@ def _hops() -> Json:
             Query(f"{promql.state(HOP)} and {shown}"),
             Query(f"{shown} * 1000"),
             Query(f"sum by ({HOP}) ({series('certificate_requests')}) and {shown}"),
-            Query(f"time() - (max by ({HOP}) ({series('certificate_last_observed_timestamp_seconds')}) and {shown})"),
+            Query(f"round(time() - ({used} and {shown}))"),
         ],
         [
             Column("Value #B", "State", "none", states(), 150, coloured=True),
             Column("Value #A", "Days left", "none", width=95),
-            Column("cert_role", "Whose", mappings=roles(), width=210),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
             Column("cert_name", "Certificate", mappings=[empty("(unreadable)")]),
             Column("chain_position", "In its chain", width=110),
             Column("cert_ref", "Configured as"),
             Column("server_address", "Server"),
             Column("network_peer_address", "Node"),
-            Column("Value #C", "Expires at", "dateTimeAsIso", width=170),
-            Column("Value #D", "Requests, last hour", "locale", width=150),
+            Column("Value #C", "Expires at", "dateTimeAsIso", width=165),
+            Column("Value #D", "Requests/h", "locale", width=110),
             Column("Value #E", "Used, ago", "s", width=90),
             Column("api_id", "API", mappings=[empty("(gateway)")], width=120),
         ],
@@ -204,15 +205,16 @@ def _timeline() -> Json:
 def _days() -> Json:
     path = "certificate_path_days_remaining"
     return lines(
-        "Days left, by hop",
-        "Of each role the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
+        "Days left, by whose",
+        "Of each owner the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
         "end. To do: see that each line steps up before it reaches 0.",
         (24, 8),
         [
-            Query(f"min({series(path, SLOT, one('cert_role', role))})", f"{role}: {ROLES[role]}", colour)
+            Query(f"min({series(path, SLOT, one('cert_role', role))})", ROLES[role], colour)
             for role, colour in ROLE_COLOURS.items()
         ],
         "suffix: days",
+        wide=True,
     )
 
 

@@ -192,6 +192,7 @@ def _shown(column: Column) -> Json:
         "unit": column.unit,
         "mappings": list(column.mappings),
         "custom.cellOptions": cell,
+        "custom.align": "center" if column.coloured else "auto",
         "noValue": "",
     }
     if column.width:
@@ -236,10 +237,11 @@ def bars(
             "valueMode": "text",
             "namePlacement": "left",
             "showUnfilled": True,
-            "sizing": "auto",
-            "minVizHeight": 16,
+            "sizing": "manual",
+            "minVizHeight": 18,
             "minVizWidth": 8,
-            "maxVizHeight": 300,
+            "maxVizHeight": 18,
+            "text": {"titleSize": 13, "valueSize": 13},
             "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
         },
     )
@@ -254,9 +256,13 @@ def lines(
     *,
     stacked: bool = False,
     drawn: str = "line",
+    wide: bool = False,
     links: Sequence[Json] = (),
 ) -> Json:
-    """Lines or bars over time; each query's series in its own colour and, for lines, its own dashes."""
+    """Lines or bars over time; each query's series in its own colour and, for lines, its own dashes.
+
+    `wide`: a scale that shows 10 and 4,000, and what is below 0.
+    """
     config = field_config(
         unit,
         drawStyle=drawn,
@@ -266,6 +272,7 @@ def lines(
         pointSize=4,
         spanNulls=False,
         axisSoftMin=0,
+        scaleDistribution={"type": "symlog", "log": 10, "linearThreshold": 1} if wide else {"type": "linear"},
         stacking={"mode": "normal" if stacked else "none", "group": "A"},
     )
     config["overrides"] = [

@@ -48,9 +48,9 @@ def instances() -> Json:
         (14, 8),
         [
             Query(f"max by ({by}) ({RELOADED} * 0 + 1) or {lost}"),
-            Query(f"time() - (max by ({by}) (timestamp({RELOADED})) or {seen})"),
+            Query(f"round(time() - (max by ({by}) (timestamp({RELOADED})) or {seen}))"),
             Query(f"min by ({by}) ({RELOADED})"),
-            Query(f"time() - max by ({by}) ({series('certgauge_config_last_reload_timestamp_seconds', WHERE)})"),
+            Query(f"round(time() - max by ({by}) ({series('certgauge_config_last_reload_timestamp_seconds', WHERE)}))"),
             Query(batchers),
             Query(f"{pending} or {batchers} * 0"),
             Query(f"sum by ({by}) ({FULL})"),
@@ -81,11 +81,11 @@ def errors() -> Json:
     increase = f"sum by (reason) (increase({series('certificate_errors_total', WHERE)}[$__range]))"
     none = 'label_replace(vector(0), "reason", "nothing is heard", "", "")'
     return bars(
-        "Errors by reason (the ten most frequent)",
+        "Errors by reason (the 8 most frequent)",
         "What went wrong in certgauge itself in the time that is shown; docs/metrics.md says what each reason means. "
         "otlp_export_failed: telemetry does not get out. To do: the log has a line for each.",
         (10, 8),
-        Query(f"topk(10, round({increase})) or on () {none}", "{{reason}}"),
+        Query(f"topk(8, round({increase})) or on () {none}", "{{reason}}"),
         "none",
         mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
         links=[

@@ -23,11 +23,12 @@ STATES = {
 
 ROLES = {
     "upstream": "ours, to upstreams",
-    "upstream_server": "upstreams'",
-    "client": "clients'",
-    "server": "our listeners'",
-    "ca": "authorities",
+    "upstream_server": "the upstream's",
+    "client": "a client's",
+    "server": "our listener's",
+    "ca": "an authority's",
 }
+"""Whose certificate it is."""
 
 ROLE_COLOURS = dict(zip(ROLES, (BLUE, ORANGE, PURPLE, SKY, VERMILLION), strict=True))
 
@@ -39,6 +40,9 @@ EVENTS = {
 }
 
 
+_ENDLESS = 10**15
+
+
 def values(*cases: tuple[float | str, str, str]) -> Json:
     """Words and a colour for single values."""
     options = {str(value): {"text": text, "color": colour} for value, text, colour in cases}
@@ -48,12 +52,8 @@ def values(*cases: tuple[float | str, str, str]) -> Json:
 def span(first: float, last: float | None, colour: str, text: str | None = None) -> Json:
     """A colour, and words, for all from `first` to `last`; without an end if that is None."""
     result: Json = {"color": colour, "index": 0} | ({"text": text} if text else {})
-    return {"type": "range", "options": {"from": first, "to": last, "result": result}}
-
-
-def nothing(text: str) -> Json:
-    """A word for what is absent."""
-    return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "index": 0}}}
+    # Grafana allows null for the end, and takes it for 0.
+    return {"type": "range", "options": {"from": first, "to": _ENDLESS if last is None else last, "result": result}}
 
 
 def empty(text: str) -> Json:
@@ -73,7 +73,7 @@ def states() -> list[Json]:
 
 def roles() -> list[Json]:
     """Each role in the words of somebody who has not read the manual."""
-    options = {role: {"text": f"{role}: {words}"} for role, words in ROLES.items()}
+    options = {role: {"text": words} for role, words in ROLES.items()}
     return [{"type": "value", "options": _numbered(options)}]
 
 
