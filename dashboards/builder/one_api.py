@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events
-from dashboards.builder.panels import Column, Query, bars, lines, link, runbook, stat, table, timeline
+from dashboards.builder.panels import Column, Query, lines, link, ranking, runbook, stat, table, timeline
 from dashboards.builder.promql import API, HOP, SLOT, WHERE, days, having, like, new, one, series
 from dashboards.builder.words import (
     BLUE,
@@ -176,7 +176,6 @@ def _hops() -> Json:
             Column("Value #C", "Expires at", "dateTimeAsIso", width=165),
             Column("Value #D", "Requests/h", "locale", width=110),
             Column("Value #E", "Used, ago", "s", width=90),
-            Column("api_id", "API", mappings=[empty("(gateway)")], width=120),
         ],
         sort=("Days left", False),
         nothing="No certificate is seen",
@@ -253,30 +252,32 @@ def _latency() -> Json:
 
 def _codes() -> Json:
     failed = new(_calls_of(having("error_type")))
-    return bars(
+    return ranking(
         f"Failed calls by code (the {CODES} most frequent)",
         "Calls to the upstream that failed in the time that is shown, by code; docs/configuration.md says what each "
         "means. A number is the upstream's own status. To do: upstream_certificate_… is about a certificate, all "
         "others are not.",
         (12, 8),
-        Query(_most_frequent(failed, "error_type"), "{{error_type}}"),
-        "suffix: calls",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        Query(_most_frequent(failed, "error_type")),
+        [Column("error_type", "Code", width=300), Column("Value", "Calls", "locale")],
         links=[runbook("certificate-expired", "a certificate has expired")],
     )
 
 
 def _answers() -> Json:
     failed = new(series(f"{ANSWERS}_count", WHERE, like("http_route", "$http_route"), having("error_type")))
-    return bars(
+    return ranking(
         f"Failed answers by listen path (the {CODES} most frequent)",
         "Requests that the proxy itself answered with 500 and more in the time that is shown, also those that never "
         "became a call, as with certificate_unusable. They are known by listen path, not by API. To do: pick the "
         "API's listen path above.",
         (12, 8),
-        Query(_most_frequent(failed, "http_route", "error_type"), "{{http_route}} {{error_type}}"),
-        "suffix: answers",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        Query(_most_frequent(failed, "http_route", "error_type")),
+        [
+            Column("http_route", "Listen path", width=180),
+            Column("error_type", "Code", width=250),
+            Column("Value", "Answers", "locale"),
+        ],
         links=[runbook("certificate-invalid", "a certificate cannot be used")],
     )
 

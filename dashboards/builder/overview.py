@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events, told
-from dashboards.builder.panels import Column, Query, bars, link, runbook, stat, table, to_api
+from dashboards.builder.panels import Column, Query, link, ranking, runbook, stat, table, to_api
 from dashboards.builder.promql import API, KNOWN_BY, SLOT, WHERE, count, current, days, like, series
 from dashboards.builder.trust import errors, instances, trusted
 from dashboards.builder.words import (
-    BLUE,
     ORANGE,
     PURPLE,
     STATES,
@@ -17,7 +16,6 @@ from dashboards.builder.words import (
     empty,
     none_or_count,
     roles,
-    span,
     states,
     values,
 )
@@ -160,7 +158,7 @@ def _soonest() -> Json:
 def _by_role() -> Json:
     each = f"count by (cert_role,state) (count by ({KNOWN_BY},state) ({series('certificate_state')}))"
     heading = "cert_role\\state"
-    columns = [Column(name, words, "none", width=115) for name, (_, words, _) in STATES.items()]
+    columns = [Column(name, words, "none", width=9 * len(words) + 20) for name, (_, words, _) in STATES.items()]
     return table(
         "By role and state",
         "How many certificates there are of each role, and in which state. To do: pick a role above to see its own "
@@ -168,7 +166,7 @@ def _by_role() -> Json:
         (12, 8),
         [Query(each)],
         [
-            Column(heading, "Whose", mappings=roles(), width=150),
+            Column(heading, "Whose", mappings=roles(), width=140),
             *columns,
             Column("superseded", "superseded", "none", width=95),
         ],
@@ -212,18 +210,19 @@ def _paths() -> Json:
 
 def _traffic() -> Json:
     risk = f"{series('certificate_requests')} and ignoring (state) {series('certificate_state', SLOT, AT_RISK)}"
-    none = 'label_replace(vector(0), "cert_name", "no request is at risk", "", "")'
-    return bars(
+    none = 'label_replace(vector(0), "cert_name", "none", "", "")'
+    return ranking(
         f"Traffic at risk (the {BUSIEST} busiest)",
         "Requests of the last hour that depended on a certificate that is expiring, expired or cannot be used: what "
         "breaks with it. To do: renew from the top.",
         (12, 8),
-        Query(
-            f"topk({BUSIEST}, sum by (api_id,cert_role,cert_name) ({risk}) > 0) or on () {none}",
-            "{{api_id}} {{cert_name}} {{cert_role}}",
-        ),
-        "suffix: requests",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        Query(f"topk({BUSIEST}, sum by (api_id,cert_role,cert_name) ({risk}) > 0) or on () {none}"),
+        [
+            Column("cert_name", "Certificate"),
+            Column("api_id", "API", mappings=GATEWAY, link=to_api()),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
+            Column("Value", "Requests/h", "locale", width=220),
+        ],
         links=[runbook("certificate-expired", "a certificate has expired")],
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dashboards.builder.words import GREY, Json
+from dashboards.builder.words import BLUE, GREY, ORANGE, Json, span, values
 
 SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -30,6 +30,9 @@ class Column:
     width: int = 0
     """In pixels; 0: what is left."""
     coloured: bool = False
+    bar: bool = False
+    absent: str = ""
+    """What is shown where there is no value."""
     link: Json | None = None
 
 
@@ -78,7 +81,7 @@ def panel(
     }
 
 
-_INSTANT = ("stat", "table", "bargauge")
+_INSTANT = ("stat", "table")
 
 
 def _target(number: int, query: Query, *, instant: bool) -> Json:
@@ -187,13 +190,15 @@ def table(
 
 def _shown(column: Column) -> Json:
     cell = {"type": "color-background", "mode": "basic"} if column.coloured else {"type": "auto"}
+    if column.bar:
+        cell = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
     properties: dict[str, object] = {
         "displayName": column.title,
         "unit": column.unit,
         "mappings": list(column.mappings),
         "custom.cellOptions": cell,
         "custom.align": "center" if column.coloured else "auto",
-        "noValue": "",
+        "noValue": column.absent,
     }
     if column.width:
         properties["custom.width"] = column.width
@@ -209,42 +214,30 @@ def _override(matcher: str, options: str, properties: dict[str, object]) -> Json
     }
 
 
-def bars(
+def ranking(
     title: str,
     description: str,
     size: tuple[int, int],
     query: Query,
-    unit: str,
+    columns: Sequence[Column],
     *,
-    mappings: Sequence[Json],
     links: Sequence[Json] = (),
 ) -> Json:
-    """A horizontal bar for each series, on one scale that begins at 0."""
-    config = field_config(unit, mappings)
-    config["defaults"] |= {"min": 0, "noValue": "0"}
-    return panel(
-        "bargauge",
+    """A table whose last column is a bar; the longest is on top. 0 is good, more is not."""
+    *others, counted = columns
+    bar = replace(counted, mappings=[values((0, "✓ 0", BLUE)), span(1e-9, None, ORANGE)], bar=True)
+    made = table(
         title,
         description,
         size,
         [query],
-        fieldConfig=config,
-        links=list(links),
-        options={
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "orientation": "horizontal",
-            "displayMode": "basic",
-            "valueMode": "text",
-            "namePlacement": "left",
-            "showUnfilled": True,
-            "sizing": "manual",
-            "minVizHeight": 18,
-            "minVizWidth": 8,
-            "maxVizHeight": 18,
-            "text": {"titleSize": 13, "valueSize": 13},
-            "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
-        },
+        [*others, bar],
+        sort=(bar.title, True),
+        nothing="Nothing is heard",
+        links=links,
     )
+    made["fieldConfig"]["defaults"]["min"] = 0
+    return made
 
 
 def lines(

@@ -1,8 +1,8 @@
-// Each kind of panel, drawn by the components of @grafana/ui. Two are not in that package, and stand in here: the row of
-// bars, which is Grafana's BarGauge once for each, and the timeline, which is drawn on Grafana's chart.
+// Each kind of panel, drawn by the components of @grafana/ui. One is not in that package and stands in here: the timeline,
+// whose rows are drawn on Grafana's chart.
 import React from "react";
 import { FieldColorModeId, dateTime, getFieldDisplayName, getFieldDisplayValues } from "@grafana/data";
-import { BarGauge, BigValue, Table, TimeSeries, UPlotChart, UPlotConfigBuilder } from "@grafana/ui";
+import { BigValue, Table, TimeSeries, UPlotChart, UPlotConfigBuilder } from "@grafana/ui";
 
 function displayValues(panel, frames, theme) {
   const { reduceOptions } = panel.options;
@@ -15,25 +15,6 @@ function Stat({ panel, frames, theme, width, height }) {
   const { colorMode, graphMode, justifyMode, textMode, wideLayout } = panel.options;
   const options = { colorMode, graphMode, justifyMode, textMode, disableWideLayout: !wideLayout };
   return <BigValue value={value.display} theme={theme} width={width} height={height} {...options} />;
-}
-
-function Bars({ panel, frames, theme, width }) {
-  const values = displayValues(panel, frames, theme);
-  const longest = (texts) => texts.reduce((one, other) => (one.length > other.length ? one : other), "");
-  const factors = {
-    title: longest(values.map(({ display }) => display.title ?? "")),
-    text: longest(values.map(({ display }) => `${display.text}${display.suffix ?? ""}`)),
-  };
-  const { displayMode, maxVizHeight, namePlacement, orientation, showUnfilled, text, valueMode } = panel.options;
-  const options = { displayMode, namePlacement, orientation, showUnfilled, text, valueDisplayMode: valueMode };
-  return values.map((value, index) => (
-    <div key={index} style={{ marginBottom: 8 }}>
-      <BarGauge
-        value={value.display} display={value.view?.getFieldDisplayProcessor(value.colIndex)} field={value.field}
-        width={width} height={maxVizHeight} theme={theme} alignmentFactors={factors} {...options}
-      />
-    </div>
-  ));
 }
 
 function Rows({ panel, frames, width, height }) {
@@ -106,4 +87,4 @@ function drawRow(u, { name, frame }, index, count, theme) {
   }
 }
 
-export const KINDS = { stat: Stat, bargauge: Bars, table: Rows, timeseries: Lines, "state-timeline": Timeline };
+export const KINDS = { stat: Stat, table: Rows, timeseries: Lines, "state-timeline": Timeline };
