@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events
-from dashboards.builder.panels import Column, Query, bars, lines, link, runbook, stat, table, timeline
+from dashboards.builder.panels import Column, Query, lines, link, ranking, runbook, stat, table, timeline
 from dashboards.builder.promql import API, HOP, SLOT, WHERE, days, having, like, new, one, series
 from dashboards.builder.words import (
     BLUE,
@@ -112,7 +112,7 @@ def _judged() -> Json:
 
 
 def _used() -> Json:
-    last = f"time() - max({series('certificate_last_observed_timestamp_seconds')})"
+    last = f"round(time() - max({series('certificate_last_observed_timestamp_seconds')}))"
     return stat(
         "Last used, ago",
         "How long ago a request or a handshake last used one of its certificates. To do: nothing; an API that nobody "
@@ -150,6 +150,7 @@ def _failing() -> Json:
 
 def _hops() -> Json:
     ends = promql.not_after(HOP)
+    used = f"max by ({HOP}) ({series('certificate_last_observed_timestamp_seconds')})"
     shown = f"bottomk({SHOWN}, {ends})"
     return table(
         f"Each hop's certificates (the first {SHOWN} to expire)",
@@ -161,21 +162,20 @@ def _hops() -> Json:
             Query(f"{promql.state(HOP)} and {shown}"),
             Query(f"{shown} * 1000"),
             Query(f"sum by ({HOP}) ({series('certificate_requests')}) and {shown}"),
-            Query(f"time() - (max by ({HOP}) ({series('certificate_last_observed_timestamp_seconds')}) and {shown})"),
+            Query(f"round(time() - ({used} and {shown}))"),
         ],
         [
             Column("Value #B", "State", "none", states(), 150, coloured=True),
             Column("Value #A", "Days left", "none", width=95),
-            Column("cert_role", "Whose", mappings=roles(), width=210),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
             Column("cert_name", "Certificate", mappings=[empty("(unreadable)")]),
             Column("chain_position", "In its chain", width=110),
             Column("cert_ref", "Configured as"),
             Column("server_address", "Server"),
             Column("network_peer_address", "Node"),
-            Column("Value #C", "Expires at", "dateTimeAsIso", width=170),
-            Column("Value #D", "Requests, last hour", "locale", width=150),
+            Column("Value #C", "Expires at", "dateTimeAsIso", width=165),
+            Column("Value #D", "Requests/h", "locale", width=110),
             Column("Value #E", "Used, ago", "s", width=90),
-            Column("api_id", "API", mappings=[empty("(gateway)")], width=120),
         ],
         sort=("Days left", False),
         nothing="No certificate is seen",
@@ -204,15 +204,16 @@ def _timeline() -> Json:
 def _days() -> Json:
     path = "certificate_path_days_remaining"
     return lines(
-        "Days left, by hop",
-        "Of each role the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
+        "Days left, by whose",
+        "Of each owner the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
         "end. To do: see that each line steps up before it reaches 0.",
         (24, 8),
         [
-            Query(f"min({series(path, SLOT, one('cert_role', role))})", f"{role}: {ROLES[role]}", colour)
+            Query(f"min({series(path, SLOT, one('cert_role', role))})", ROLES[role], colour)
             for role, colour in ROLE_COLOURS.items()
         ],
         "suffix: days",
+        wide=True,
     )
 
 
@@ -251,30 +252,32 @@ def _latency() -> Json:
 
 def _codes() -> Json:
     failed = new(_calls_of(having("error_type")))
-    return bars(
+    return ranking(
         f"Failed calls by code (the {CODES} most frequent)",
         "Calls to the upstream that failed in the time that is shown, by code; docs/configuration.md says what each "
         "means. A number is the upstream's own status. To do: upstream_certificate_… is about a certificate, all "
         "others are not.",
         (12, 8),
-        Query(_most_frequent(failed, "error_type"), "{{error_type}}"),
-        "suffix: calls",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        Query(_most_frequent(failed, "error_type")),
+        [Column("error_type", "Code", width=300), Column("Value", "Calls", "locale")],
         links=[runbook("certificate-expired", "a certificate has expired")],
     )
 
 
 def _answers() -> Json:
     failed = new(series(f"{ANSWERS}_count", WHERE, like("http_route", "$http_route"), having("error_type")))
-    return bars(
+    return ranking(
         f"Failed answers by listen path (the {CODES} most frequent)",
         "Requests that the proxy itself answered with 500 and more in the time that is shown, also those that never "
         "became a call, as with certificate_unusable. They are known by listen path, not by API. To do: pick the "
         "API's listen path above.",
         (12, 8),
-        Query(_most_frequent(failed, "http_route", "error_type"), "{{http_route}} {{error_type}}"),
-        "suffix: answers",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        Query(_most_frequent(failed, "http_route", "error_type")),
+        [
+            Column("http_route", "Listen path", width=180),
+            Column("error_type", "Code", width=250),
+            Column("Value", "Answers", "locale"),
+        ],
         links=[runbook("certificate-invalid", "a certificate cannot be used")],
     )
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events, told
-from dashboards.builder.panels import Column, Query, bars, link, runbook, stat, table, to_api
+from dashboards.builder.panels import Column, Query, link, ranking, runbook, stat, table, to_api
 from dashboards.builder.promql import API, KNOWN_BY, SLOT, WHERE, count, current, days, like, series
 from dashboards.builder.trust import errors, instances, trusted
 from dashboards.builder.words import (
-    BLUE,
     ORANGE,
     PURPLE,
     STATES,
@@ -17,7 +16,6 @@ from dashboards.builder.words import (
     empty,
     none_or_count,
     roles,
-    span,
     states,
     values,
 )
@@ -142,11 +140,11 @@ def _soonest() -> Json:
             Column("Value #A", "Days left", "none", width=95),
             Column("cert_name", "Certificate", mappings=[empty("(unreadable)")]),
             Column("api_id", "API", mappings=GATEWAY, link=to_api()),
-            Column("cert_role", "Role", mappings=roles(), width=210),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
             Column("cert_ref", "Configured as"),
             Column("server_address", "Server"),
-            Column("Value #C", "Expires at", "dateTimeAsIso", width=170),
-            Column("Value #D", "Requests, last hour", "locale", width=150),
+            Column("Value #C", "Expires at", "dateTimeAsIso", width=165),
+            Column("Value #D", "Requests/h", "locale", width=110),
         ],
         sort=("Days left", False),
         nothing="No certificate is seen",
@@ -160,15 +158,19 @@ def _soonest() -> Json:
 def _by_role() -> Json:
     each = f"count by (cert_role,state) (count by ({KNOWN_BY},state) ({series('certificate_state')}))"
     heading = "cert_role\\state"
-    columns = [Column(name, words, "none", coloured=False) for name, (_, words, _) in STATES.items()]
+    columns = [Column(name, words, "none", width=9 * len(words) + 20) for name, (_, words, _) in STATES.items()]
     return table(
         "By role and state",
         "How many certificates there are of each role, and in which state. To do: pick a role above to see its own "
         "alone.",
-        (12, 7),
+        (12, 8),
         [Query(each)],
-        [Column(heading, "Role", mappings=roles(), width=210), *columns, Column("superseded", "superseded", "none")],
-        sort=("Role", False),
+        [
+            Column(heading, "Whose", mappings=roles(), width=140),
+            *columns,
+            Column("superseded", "superseded", "none", width=95),
+        ],
+        sort=("Whose", False),
         nothing="No certificate is seen",
         transformations=[
             {
@@ -192,14 +194,14 @@ def _paths() -> Json:
         f"What limits each API (the first {LIMITED})",
         "For each API the certificate of its paths that expires first, of those that are used: until then it works. "
         "To do: renew that one; any other renewal does not help this API.",
-        (12, 7),
+        (12, 8),
         [Query(f"floor({shown})"), Query(f"{promql.state(by)} and {shown}")],
         [
             Column("api_id", "API", mappings=GATEWAY, link=to_api()),
             Column("Value #B", "State", "none", states(), 150, coloured=True),
             Column("Value #A", "Days left", "none", width=95),
             Column("cert_name", "Limited by"),
-            Column("cert_role", "Role", mappings=roles(), width=210),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
         ],
         sort=("Days left", False),
         nothing="No API has a certificate",
@@ -208,18 +210,19 @@ def _paths() -> Json:
 
 def _traffic() -> Json:
     risk = f"{series('certificate_requests')} and ignoring (state) {series('certificate_state', SLOT, AT_RISK)}"
-    none = 'label_replace(vector(0), "cert_name", "no request is at risk", "", "")'
-    return bars(
+    none = 'label_replace(vector(0), "cert_name", "none", "", "")'
+    return ranking(
         f"Traffic at risk (the {BUSIEST} busiest)",
         "Requests of the last hour that depended on a certificate that is expiring, expired or cannot be used: what "
         "breaks with it. To do: renew from the top.",
-        (12, 7),
-        Query(
-            f"topk({BUSIEST}, sum by (api_id,cert_role,cert_name) ({risk}) > 0) or on () {none}",
-            "{{api_id}} {{cert_name}} {{cert_role}}",
-        ),
-        "suffix: requests",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        (12, 8),
+        Query(f"topk({BUSIEST}, sum by (api_id,cert_role,cert_name) ({risk}) > 0) or on () {none}"),
+        [
+            Column("cert_name", "Certificate"),
+            Column("api_id", "API", mappings=GATEWAY, link=to_api()),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
+            Column("Value", "Requests/h", "locale", width=220),
+        ],
         links=[runbook("certificate-expired", "a certificate has expired")],
     )
 
@@ -234,7 +237,7 @@ def _wrong() -> Json:
         "What else is wrong",
         "Certificates that cannot be used or are not valid yet, and files that hold something else than what is in "
         "use, because it was refused. To do: correct the file; certgauge says why at /certs and in its log.",
-        (12, 7),
+        (12, 8),
         [
             Query(
                 f"topk({SOONEST}, (count by ({KNOWN_BY},state) ({selected})) "
@@ -246,7 +249,7 @@ def _wrong() -> Json:
             Column("cert_ref", "Configured as"),
             Column("cert_name", "Certificate", mappings=[empty("(unreadable)")]),
             Column("api_id", "API", mappings=GATEWAY, link=to_api()),
-            Column("cert_role", "Role", mappings=roles(), width=210),
+            Column("cert_role", "Whose", mappings=roles(), width=150),
             Column("server_address", "Server"),
             Column("Value", "Places", "none", width=80),
         ],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dashboards.builder.words import GREY, Json
+from dashboards.builder.words import BLUE, GREY, ORANGE, Json, span, values
 
 SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -30,6 +30,9 @@ class Column:
     width: int = 0
     """In pixels; 0: what is left."""
     coloured: bool = False
+    bar: bool = False
+    absent: str = ""
+    """What is shown where there is no value."""
     link: Json | None = None
 
 
@@ -78,7 +81,7 @@ def panel(
     }
 
 
-_INSTANT = ("stat", "table", "bargauge")
+_INSTANT = ("stat", "table")
 
 
 def _target(number: int, query: Query, *, instant: bool) -> Json:
@@ -187,12 +190,15 @@ def table(
 
 def _shown(column: Column) -> Json:
     cell = {"type": "color-background", "mode": "basic"} if column.coloured else {"type": "auto"}
+    if column.bar:
+        cell = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
     properties: dict[str, object] = {
         "displayName": column.title,
         "unit": column.unit,
         "mappings": list(column.mappings),
         "custom.cellOptions": cell,
-        "noValue": "",
+        "custom.align": "center" if column.coloured else "auto",
+        "noValue": column.absent,
     }
     if column.width:
         properties["custom.width"] = column.width
@@ -208,41 +214,30 @@ def _override(matcher: str, options: str, properties: dict[str, object]) -> Json
     }
 
 
-def bars(
+def ranking(
     title: str,
     description: str,
     size: tuple[int, int],
     query: Query,
-    unit: str,
+    columns: Sequence[Column],
     *,
-    mappings: Sequence[Json],
     links: Sequence[Json] = (),
 ) -> Json:
-    """A horizontal bar for each series, on one scale that begins at 0."""
-    config = field_config(unit, mappings)
-    config["defaults"] |= {"min": 0, "noValue": "0"}
-    return panel(
-        "bargauge",
+    """A table whose last column is a bar; the longest is on top. 0 is good, more is not."""
+    *others, counted = columns
+    bar = replace(counted, mappings=[values((0, "✓ 0", BLUE)), span(1e-9, None, ORANGE)], bar=True)
+    made = table(
         title,
         description,
         size,
         [query],
-        fieldConfig=config,
-        links=list(links),
-        options={
-            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "orientation": "horizontal",
-            "displayMode": "basic",
-            "valueMode": "text",
-            "namePlacement": "left",
-            "showUnfilled": True,
-            "sizing": "auto",
-            "minVizHeight": 16,
-            "minVizWidth": 8,
-            "maxVizHeight": 300,
-            "legend": {"showLegend": False, "displayMode": "list", "placement": "bottom", "calcs": []},
-        },
+        [*others, bar],
+        sort=(bar.title, True),
+        nothing="Nothing is heard",
+        links=links,
     )
+    made["fieldConfig"]["defaults"]["min"] = 0
+    return made
 
 
 def lines(
@@ -254,9 +249,13 @@ def lines(
     *,
     stacked: bool = False,
     drawn: str = "line",
+    wide: bool = False,
     links: Sequence[Json] = (),
 ) -> Json:
-    """Lines or bars over time; each query's series in its own colour and, for lines, its own dashes."""
+    """Lines or bars over time; each query's series in its own colour and, for lines, its own dashes.
+
+    `wide`: a scale that shows 10 and 4,000, and what is below 0.
+    """
     config = field_config(
         unit,
         drawStyle=drawn,
@@ -266,6 +265,7 @@ def lines(
         pointSize=4,
         spanNulls=False,
         axisSoftMin=0,
+        scaleDistribution={"type": "symlog", "log": 10, "linearThreshold": 1} if wide else {"type": "linear"},
         stacking={"mode": "normal" if stacked else "none", "group": "A"},
     )
     config["overrides"] = [

@@ -15,7 +15,7 @@ SLOT = f'{API},cert_role=~"$cert_role"'
 """`.*`, which "All" stands for, also matches a label that is absent: the gateway's own have no `api_id`."""
 
 KNOWN_BY = "api_id,cert_role,cert_name,cert_ref,server_address"
-HOP = f"{KNOWN_BY},chain_position,network_peer_address"
+HOP = "cert_role,cert_name,cert_ref,server_address,chain_position,network_peer_address"
 
 RELOADED = f"certgauge_config_last_reload_successful{{{WHERE}}}"
 """Present from the start of every certgauge: the sign that it is there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.builder import promql
-from dashboards.builder.panels import Column, Query, bars, runbook, stat, table
+from dashboards.builder.panels import Column, Query, ranking, runbook, stat, table
 from dashboards.builder.promql import RELOADED, WAS_CERTGAUGE, WHERE, one, series
 from dashboards.builder.words import BLUE, ORANGE, PURPLE, VERMILLION, Json, none_or_count, span, values
 
@@ -45,18 +45,18 @@ def instances() -> Json:
         "Whether it answers, when it was last heard, what became of its last configuration, how many batchers judge "
         "(one for each API with certificates, one for the gateway), how many deliveries wait, and how many "
         "certificates have no series because max_certificates is reached. To do: see the runbooks.",
-        (14, 8),
+        (15, 8),
         [
             Query(f"max by ({by}) ({RELOADED} * 0 + 1) or {lost}"),
-            Query(f"time() - (max by ({by}) (timestamp({RELOADED})) or {seen})"),
+            Query(f"round(time() - (max by ({by}) (timestamp({RELOADED})) or {seen}))"),
             Query(f"min by ({by}) ({RELOADED})"),
-            Query(f"time() - max by ({by}) ({series('certgauge_config_last_reload_timestamp_seconds', WHERE)})"),
+            Query(f"round(time() - max by ({by}) ({series('certgauge_config_last_reload_timestamp_seconds', WHERE)}))"),
             Query(batchers),
             Query(f"{pending} or {batchers} * 0"),
             Query(f"sum by ({by}) ({FULL})"),
         ],
         [
-            Column("instance", "Instance"),
+            Column("instance", "Instance", width=150),
             Column("job", "Job"),
             Column("Value #A", "Answers", "none", ANSWERS, 90, coloured=True),
             Column("Value #B", "Heard, ago", "s", width=95),
@@ -80,14 +80,13 @@ def errors() -> Json:
     """What went wrong inside."""
     increase = f"sum by (reason) (increase({series('certificate_errors_total', WHERE)}[$__range]))"
     none = 'label_replace(vector(0), "reason", "nothing is heard", "", "")'
-    return bars(
-        "Errors by reason (the ten most frequent)",
+    return ranking(
+        "Errors by reason (the 8 most frequent)",
         "What went wrong in certgauge itself in the time that is shown; docs/metrics.md says what each reason means. "
         "otlp_export_failed: telemetry does not get out. To do: the log has a line for each.",
-        (10, 8),
-        Query(f"topk(10, round({increase})) or on () {none}", "{{reason}}"),
-        "none",
-        mappings=[values((0, "✓ 0", BLUE)), span(1, None, ORANGE)],
+        (9, 8),
+        Query(f"topk(8, round({increase})) or on () {none}"),
+        [Column("reason", "Reason", width=230), Column("Value", "Errors", "locale")],
         links=[
             runbook("exporter-failing", "telemetry does not get out"),
             runbook("reload-failed", "a reload was refused"),

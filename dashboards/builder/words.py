@@ -10,7 +10,10 @@ from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
-BLUE, SKY, ORANGE, VERMILLION, PURPLE, GREY = "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#8C8C8C"
+BLUE, SKY, ORANGE, VERMILLION, PURPLE, GREY = "#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#CC79A7", "#6E6E6E"
+
+FILLS = {SKY: "#8FD0F5", ORANGE: "#FFB52E", VERMILLION: "#C24E00", PURPLE: "#8E4585"}
+"""The same behind text: light enough for Grafana to write in black, or dark enough for white."""
 
 STATES = {
     "valid": (1, "✓ valid", BLUE),
@@ -23,11 +26,12 @@ STATES = {
 
 ROLES = {
     "upstream": "ours, to upstreams",
-    "upstream_server": "upstreams'",
-    "client": "clients'",
-    "server": "our listeners'",
-    "ca": "authorities",
+    "upstream_server": "the upstream's",
+    "client": "a client's",
+    "server": "our listener's",
+    "ca": "an authority's",
 }
+"""Whose certificate it is."""
 
 ROLE_COLOURS = dict(zip(ROLES, (BLUE, ORANGE, PURPLE, SKY, VERMILLION), strict=True))
 
@@ -39,21 +43,25 @@ EVENTS = {
 }
 
 
+def fill(colour: str) -> str:
+    """A colour, as it is behind text."""
+    return FILLS.get(colour, colour)
+
+
+_ENDLESS = 10**15
+
+
 def values(*cases: tuple[float | str, str, str]) -> Json:
     """Words and a colour for single values."""
-    options = {str(value): {"text": text, "color": colour} for value, text, colour in cases}
+    options = {str(value): {"text": text, "color": fill(colour)} for value, text, colour in cases}
     return {"type": "value", "options": _numbered(options)}
 
 
 def span(first: float, last: float | None, colour: str, text: str | None = None) -> Json:
     """A colour, and words, for all from `first` to `last`; without an end if that is None."""
-    result: Json = {"color": colour, "index": 0} | ({"text": text} if text else {})
-    return {"type": "range", "options": {"from": first, "to": last, "result": result}}
-
-
-def nothing(text: str) -> Json:
-    """A word for what is absent."""
-    return {"type": "special", "options": {"match": "null+nan", "result": {"text": text, "index": 0}}}
+    result: Json = {"color": fill(colour), "index": 0} | ({"text": text} if text else {})
+    # Grafana allows null for the end, and takes it for 0.
+    return {"type": "range", "options": {"from": first, "to": _ENDLESS if last is None else last, "result": result}}
 
 
 def empty(text: str) -> Json:
@@ -73,7 +81,7 @@ def states() -> list[Json]:
 
 def roles() -> list[Json]:
     """Each role in the words of somebody who has not read the manual."""
-    options = {role: {"text": f"{role}: {words}"} for role, words in ROLES.items()}
+    options = {role: {"text": words} for role, words in ROLES.items()}
     return [{"type": "value", "options": _numbered(options)}]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashboards.builder.__main__ import files
-from dashboards.builder.words import BLUE, EVENTS, GREY, ORANGE, PURPLE, ROLES, SKY, STATES, VERMILLION
+from dashboards.builder.words import BLUE, EVENTS, FILLS, GREY, ORANGE, PURPLE, ROLES, SKY, STATES, VERMILLION
 from exporter.certcheck.events import EventKind
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
@@ -95,7 +95,7 @@ def test_no_threshold_is_a_constant(panel: dict[str, Any]) -> None:
 @each_board
 def test_the_colours_are_those_that_everybody_tells_apart(name: str) -> None:
     colours = re.findall(r'(?:"color"|"fixedColor"): "(.+?)"', json.dumps(board(name)))
-    assert set(colours) <= {BLUE, SKY, ORANGE, VERMILLION, PURPLE, GREY}
+    assert set(colours) <= {BLUE, SKY, ORANGE, VERMILLION, PURPLE, GREY, *FILLS.values()}
 
 
 @each_board

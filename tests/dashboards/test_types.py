@@ -21,14 +21,13 @@ VERSIONS = {"grafana-schema-oldest": "dist/index.d.ts", "grafana-schema-newest":
 KINDS = {
     "stat": "Stat",
     "table": "Table",
-    "bargauge": "BarGauge",
     "timeseries": "TimeSeries",
     "state-timeline": "StateTimeline",
 }
-PLAIN = ("stat", "bargauge")
+PLAIN = ("stat",)
 """The kinds that add nothing to a field."""
 
-LATER = {"stat": ["percentChangeColorMode"], "bargauge": ["legend"]}
+LATER = {"stat": ["percentChangeColorMode"]}
 """Options that 11.0 does not know, nor minds, and that later versions ask for."""
 
 PRELUDE = """
