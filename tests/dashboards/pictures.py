@@ -128,7 +128,7 @@ def _bundle(directory: Path) -> None:
     alias = f"--alias:react-custom-scrollbars-2={RENDER / 'scrollbars.js'}"
     loaders = [alias, "--loader:.svg=dataurl", "--loader:.png=dataurl", "--loader:.ttf=empty"]
     more = ['--define:process.env.NODE_ENV="production"', "--format=iife", "--log-level=warning"]
-    command = [
+    command: list[str | Path] = [
         RENDER / "node_modules/.bin/esbuild",
         RENDER / "page.jsx",
         "--bundle",

@@ -41,7 +41,7 @@ class Pages:
             asked = filters(request.query_params)
         except certs.QueryError as exc:
             return await self._problem(400, "These filters cannot be used", f"{exc}.")
-        found, backlog = await self._admin.outbox.recent(_EVENTS), await self._admin.outbox.backlog()
+        found, backlog = await self._admin.outbox.recent(_EVENTS), self._admin.outbox.backlog()
         facts, not_ready, most = self._admin.health(), self._admin.not_ready(), self._admin.inventory.limit
 
         def values() -> dict[str, Any]:
