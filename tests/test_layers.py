@@ -116,7 +116,7 @@ LIBRARIES: dict[str, set[str]] = {
     "cooldowns": {"redis"},
     "state": set(),
     "assembly": {"starlette", "uvicorn"},
-    "admin": {"jinja2", "markupsafe", "starlette"},
+    "admin": {"jinja2", "starlette"},
     "top": {"aiohttp", "cryptography", "starlette", "uvloop", "yaml"},
 }
 

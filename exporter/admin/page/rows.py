@@ -60,6 +60,8 @@ class Row:
     """None: nobody counts them."""
     file_differs: bool
     """A file holds another certificate than the one that is used."""
+    only_watched: bool
+    """Nothing here uses it."""
 
 
 def groups(entries: Iterable[Entry], now: datetime) -> list[Group]:
@@ -102,6 +104,7 @@ def row(group: Group, now: datetime) -> Row:
         used_at,
         requests,
         any(each.file_in_use is False for each in entries),
+        all(each.is_only_watched for each in entries),
     )
 
 

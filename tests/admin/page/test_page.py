@@ -192,6 +192,8 @@ async def test_the_next_90_days_are_drawn_and_told(tmp_path: Path) -> None:
         text = await shown(world)
         assert "Certificates that expire within 7 days: none, 30 days: 1, 90 days: 1." in text
         assert "billing-client, 10 days" in text
+        filtered = await shown(world, "/?state=expired")
+        assert "The next 90 days, of what fits the filters Nothing expires in the next 90 days." in filtered
 
 
 async def test_a_certificate_has_a_page(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_requests_that_nobody_counts_are_unknown() -> None:
     assert rows(observed("a", Role.CA))[0].requests is None
 
 
+def test_what_is_only_watched_and_what_its_file_no_longer_holds_are_told() -> None:
+    (watched,) = groups(entries_of(observed(None), ExpiryPolicy(), only_watched=True), NOON)
+    (used,) = groups(entries_of(observed("a"), ExpiryPolicy()), NOON)
+    used.entries[0].file_in_use = False
+    assert (row(watched, NOON).only_watched, row(watched, NOON).file_differs) == (True, False)
+    assert (row(used, NOON).only_watched, row(used, NOON).file_differs) == (False, True)
+
+
 def test_what_cannot_be_read_is_named_by_what_is_known() -> None:
     (shown,) = rows(observed("a", reading=Reading(None, InvalidReason.MISSING, "x.pem is missing")))
     assert (shown.name, shown.cert_id, shown.left, shown.not_after) == ("ref", None, "", None)
