@@ -30,8 +30,8 @@ def events(width: int, height: int) -> Json:
 
 
 def deliveries(width: int, height: int, link: Json | None = None) -> Json:
-    """What became of them, by receiver; `link` is where an API's name leads to."""
-    by = "api_id,handler"
+    """What became of them, by receiver; `link` is where an API's name leads to; without it there is but one API."""
+    by = "api_id,handler" if link else "handler"
     outcomes = ("delivered", "retried", "failed|dropped")
     counted = (new(series(COUNTED, API, like("outcome", outcome))) for outcome in outcomes)
     queries = [Query(f"round(sum by ({by}) ({each}))") for each in counted]
@@ -44,7 +44,7 @@ def deliveries(width: int, height: int, link: Json | None = None) -> Json:
         [*queries, Query(f"sum by ({by}) ({PENDING}) or sum by ({by}) ({series(COUNTED, API)}) * 0")],
         [
             Column("handler", "Receiver"),
-            Column("api_id", "API", mappings=[empty("(gateway)")], link=link),
+            *([Column("api_id", "API", mappings=[empty("(gateway)")], link=link)] if link else []),
             Column("Value #A", "Delivered", "none", width=95, absent="0"),
             Column("Value #D", "✗ Waiting", "none", width=100, absent="0"),
             Column("Value #B", "Repeated", "none", width=95, absent="0"),

@@ -43,7 +43,7 @@ def document() -> Json:
     sections = [
         ("Its certificates, hop by hop", [*_numbers(), _hops(), _timeline(), _days()]),
         ("What passes, and what fails", [_calls(), _latency(), _codes(), _answers()]),
-        ("Is it judged, and is anybody told?", [_work(), events(8, 8), deliveries(8, 8)]),
+        ("Is it judged, and is anybody told?", [_work(), events(7, 8), deliveries(9, 8)]),
     ]
     variables = [
         board.source(),
@@ -257,7 +257,7 @@ def _codes() -> Json:
         "Calls to the upstream that failed in the time that is shown, by code; docs/configuration.md says what each "
         "means. A number is the upstream's own status. To do: upstream_certificate_… is about a certificate, all "
         "others are not.",
-        (12, 8),
+        (12, 7),
         Query(_most_frequent(failed, "error_type")),
         [Column("error_type", "Code", width=300), Column("Value", "Calls", "locale")],
         links=[runbook("certificate-expired", "a certificate has expired")],
@@ -271,7 +271,7 @@ def _answers() -> Json:
         "Requests that the proxy itself answered with 500 and more in the time that is shown, also those that never "
         "became a call, as with certificate_unusable. They are known by listen path, not by API. To do: pick the "
         "API's listen path above.",
-        (12, 8),
+        (12, 7),
         Query(_most_frequent(failed, "http_route", "error_type")),
         [
             Column("http_route", "Listen path", width=180),

@@ -158,7 +158,7 @@ def _soonest() -> Json:
 def _by_role() -> Json:
     each = f"count by (cert_role,state) (count by ({KNOWN_BY},state) ({series('certificate_state')}))"
     heading = "cert_role\\state"
-    columns = [Column(name, words, "none", width=9 * len(words) + 20) for name, (_, words, _) in STATES.items()]
+    columns = [Column(name, words, "none", width=8 * len(words) + 16) for name, (_, words, _) in STATES.items()]
     return table(
         "By role and state",
         "How many certificates there are of each role, and in which state. To do: pick a role above to see its own "
@@ -166,7 +166,7 @@ def _by_role() -> Json:
         (12, 8),
         [Query(each)],
         [
-            Column(heading, "Whose", mappings=roles(), width=140),
+            Column(heading, "Whose", mappings=roles(), width=145),
             *columns,
             Column("superseded", "superseded", "none", width=95),
         ],
