@@ -41,7 +41,7 @@ OUTCOMES = {
 def document() -> Json:
     """The board as Grafana takes it."""
     sections = [
-        ("Its certificates, hop by hop", [*_numbers(), _hops(), _timeline(), _days()]),
+        ("The certificates of $api_id, hop by hop", [*_numbers(), _hops(), _timeline(), _days()]),
         ("What passes, and what fails", [_calls(), _latency(), _codes(), _answers()]),
         ("Is it judged, and is anybody told?", [_work(), events(7, 8), deliveries(9, 8)]),
     ]

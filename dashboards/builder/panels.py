@@ -58,9 +58,9 @@ def runbook(alert: str, title: str) -> Json:
 
 
 def to_api(title: str = "Open this API") -> Json:
-    """A link of a table's cell to the board of the row's API."""
+    """A link of a cell that shows an API, to its board."""
     keep = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
-    url = "/d/certgauge-api?" + keep + "&var-api_id=${__data.fields.api_id:percentencode}"
+    url = "/d/certgauge-api?" + keep + "&var-api_id=${__value.raw:percentencode}"
     return {"title": title, "url": url}
 
 
@@ -265,6 +265,7 @@ def lines(
         pointSize=4,
         spanNulls=False,
         axisSoftMin=0,
+        **({"axisSoftMax": 1} if drawn == "bars" else {}),
         scaleDistribution={"type": "symlog", "log": 10, "linearThreshold": 1} if wide else {"type": "linear"},
         stacking={"mode": "normal" if stacked else "none", "group": "A"},
     )

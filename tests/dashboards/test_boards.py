@@ -24,7 +24,7 @@ each_panel = pytest.mark.parametrize(
     "panel", [pytest.param(panel, id=f"{name}: {panel['title']}") for name in BOARDS for panel in panels(board(name))]
 )
 
-BUILT_IN = {"__range", "__interval", "__rate_interval", "__url_time_range", "__all", "__data.fields.api_id"}
+BUILT_IN = {"__range", "__interval", "__rate_interval", "__url_time_range", "__all", "__value.raw"}
 ALERTS = {
     "cardinality-overflow",
     "certificate-expired",
