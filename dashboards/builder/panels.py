@@ -60,7 +60,7 @@ def runbook(alert: str, title: str) -> Json:
 def to_api(title: str = "Open this API") -> Json:
     """A link of a cell that shows an API, to its board."""
     keep = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&${__url_time_range}"
-    url = "/d/certgauge-api?" + keep + "&var-api_id=${__value.raw:percentencode}"
+    url = "/d/certgauge-api?" + keep + "&var-api_id=${__value.raw}"
     return {"title": title, "url": url}
 
 
