@@ -9,6 +9,9 @@ from dashboards.builder.words import BLUE, EVENTS, ORANGE, PURPLE, VERMILLION, J
 COUNTED = "certificate_event_deliveries_total"
 PENDING = series("certificate_event_deliveries_pending", API)
 
+SAMPLED = "2m"
+"""A bar counts what is new between its samples, of which there have to be two: this is for a scrape each minute."""
+
 
 def events(width: int, height: int) -> Json:
     """Announcements over time, by kind."""
@@ -25,6 +28,7 @@ def events(width: int, height: int) -> Json:
         "suffix: events",
         drawn="bars",
         stacked=True,
+        step=SAMPLED,
         links=[runbook("certificate-expiring", "a certificate expires")],
     )
 

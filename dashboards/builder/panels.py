@@ -250,11 +250,12 @@ def lines(
     stacked: bool = False,
     drawn: str = "line",
     wide: bool = False,
+    step: str = "",
     links: Sequence[Json] = (),
 ) -> Json:
     """Lines or bars over time; each query's series in its own colour and, for lines, its own dashes.
 
-    `wide`: a scale that shows 10 and 4,000, and what is below 0.
+    `wide`: a scale that shows 10 and 4,000, and what is below 0. `step`: points are at least as far apart.
     """
     config = field_config(
         unit,
@@ -279,6 +280,7 @@ def lines(
         description,
         size,
         queries,
+        **({"interval": step} if step else {}),
         fieldConfig=config,
         links=list(links),
         options={
