@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dashboards.builder.panels import Column, Query, lines, runbook, stat, table
+from dashboards.builder.charts import lines
+from dashboards.builder.panels import Query, runbook, stat
 from dashboards.builder.promql import API, SLOT, like, new, one, series, total
+from dashboards.builder.tables import Column, table
 from dashboards.builder.words import BLUE, EVENTS, ORANGE, PURPLE, VERMILLION, Json, empty, span, values
 
 COUNTED = "certificate_event_deliveries_total"

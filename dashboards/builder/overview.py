@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events, told
-from dashboards.builder.panels import Column, Query, link, ranking, runbook, stat, table, to_api
+from dashboards.builder.panels import Query, link, runbook, stat, to_api
 from dashboards.builder.promql import API, KNOWN_BY, SLOT, WHERE, count, current, days, like, series
+from dashboards.builder.tables import Column, ranking, table
 from dashboards.builder.trust import errors, instances, trusted
 from dashboards.builder.words import (
     ORANGE,
