@@ -168,7 +168,7 @@ def _timeline() -> Json:
 def _days() -> Json:
     path = "certificate_path_days_remaining"
     return lines(
-        "Days left, by whose",
+        "Days left, by whose certificate",
         "Of each owner the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
         "end. To do: see that each line steps up before it reaches 0.",
         (24, 8),

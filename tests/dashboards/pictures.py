@@ -109,6 +109,8 @@ def _answered(document: dict[str, Any], server: Prometheus, seconds: int, api_id
         ]
         for panel in panels(document)
     }
+    for panel in document["panels"]:
+        panel["title"] = substitute(panel["title"], api_id=api_id)
     return {"board": document, "answers": answers, "range": [end - seconds, end]}
 
 

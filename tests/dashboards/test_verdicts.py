@@ -26,7 +26,7 @@ MAY_BE_EMPTY = {
     "Last used, ago",
     "Each hop's certificates (the first 50 to expire)",
     "How long calls take",
-    "Days left, by whose",
+    "Days left, by whose certificate",
 }
 
 
