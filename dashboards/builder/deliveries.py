@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dashboards.builder.panels import Column, Query, lines, runbook, stat, table
+from dashboards.builder.charts import lines
+from dashboards.builder.panels import Query, runbook, stat
 from dashboards.builder.promql import API, SLOT, like, new, one, series, total
+from dashboards.builder.tables import Column, table
 from dashboards.builder.words import BLUE, EVENTS, ORANGE, PURPLE, VERMILLION, Json, empty, span, values
 
 COUNTED = "certificate_event_deliveries_total"
 PENDING = series("certificate_event_deliveries_pending", API)
+
+SAMPLED = "2m"
+"""A bar counts what is new between its samples, of which there have to be two: this is for a scrape each minute."""
 
 
 def events(width: int, height: int) -> Json:
@@ -25,13 +30,14 @@ def events(width: int, height: int) -> Json:
         "suffix: events",
         drawn="bars",
         stacked=True,
+        step=SAMPLED,
         links=[runbook("certificate-expiring", "a certificate expires")],
     )
 
 
 def deliveries(width: int, height: int, link: Json | None = None) -> Json:
-    """What became of them, by receiver; `link` is where an API's name leads to."""
-    by = "api_id,handler"
+    """What became of them, by receiver; `link` is where an API's name leads to; without it there is but one API."""
+    by = "api_id,handler" if link else "handler"
     outcomes = ("delivered", "retried", "failed|dropped")
     counted = (new(series(COUNTED, API, like("outcome", outcome))) for outcome in outcomes)
     queries = [Query(f"round(sum by ({by}) ({each}))") for each in counted]
@@ -44,7 +50,7 @@ def deliveries(width: int, height: int, link: Json | None = None) -> Json:
         [*queries, Query(f"sum by ({by}) ({PENDING}) or sum by ({by}) ({series(COUNTED, API)}) * 0")],
         [
             Column("handler", "Receiver"),
-            Column("api_id", "API", mappings=[empty("(gateway)")], link=link),
+            *([Column("api_id", "API", mappings=[empty("(gateway)")], link=link)] if link else []),
             Column("Value #A", "Delivered", "none", width=95, absent="0"),
             Column("Value #D", "✗ Waiting", "none", width=100, absent="0"),
             Column("Value #B", "Repeated", "none", width=95, absent="0"),

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-from dashboards.builder import board, promql
+from dashboards.builder import board, calls, promql
+from dashboards.builder.charts import lines, timeline
 from dashboards.builder.deliveries import deliveries, events
-from dashboards.builder.panels import Column, Query, lines, link, ranking, runbook, stat, table, timeline
-from dashboards.builder.promql import API, HOP, SLOT, WHERE, days, having, like, new, one, series
+from dashboards.builder.panels import Query, link, runbook, stat
+from dashboards.builder.promql import API, HOP, SLOT, WHERE, days, new, one, series
+from dashboards.builder.tables import Column, table
 from dashboards.builder.words import (
     BLUE,
     GREY,
-    ORANGE,
     PURPLE,
     ROLE_COLOURS,
     ROLES,
-    SKY,
     VERMILLION,
     Json,
     empty,
     roles,
-    span,
     states,
     values,
 )
 
 UID = "certgauge-api"
-SHOWN, DRAWN, CODES = 50, 20, 10
-"""Rows of the table, rows of the timeline, codes of errors; at most."""
-
-CALLS = "http_client_request_duration_seconds"
-ANSWERS = "http_server_request_duration_seconds"
-OUTCOMES = {
-    "2xx": (like("http_response_status_code", "2.."), BLUE),
-    "3xx and 1xx": (like("http_response_status_code", "[13].."), SKY),
-    "4xx": (like("http_response_status_code", "4.."), ORANGE),
-    "5xx": (like("http_response_status_code", "5.."), VERMILLION),
-    "no answer": (one("http_response_status_code", ""), PURPLE),
-}
+SHOWN, DRAWN = 50, 20
+"""Rows of the table, and of the timeline, at most."""
 
 
 def document() -> Json:
     """The board as Grafana takes it."""
     sections = [
-        ("Its certificates, hop by hop", [*_numbers(), _hops(), _timeline(), _days()]),
-        ("What passes, and what fails", [_calls(), _latency(), _codes(), _answers()]),
-        ("Is it judged, and is anybody told?", [_work(), events(8, 8), deliveries(8, 8)]),
+        ("The certificates of $api_id, hop by hop", [*_numbers(), _hops(), _timeline(), _days()]),
+        ("What passes, and what fails", [calls.calls(), calls.latency(), calls.codes(), calls.answers()]),
+        ("Is it judged, and is anybody told?", [_work(), events(7, 8), deliveries(9, 8)]),
     ]
     variables = [
         board.source(),
@@ -51,7 +40,7 @@ def document() -> Json:
         board.label("instance", "Instance", 'certgauge_config_last_reload_successful{job=~"$job"}'),
         board.label("api_id", "API", f"certificate_state{{{WHERE}}}", several=False),
         board.label("cert_role", "Role", f"certificate_state{{{API}}}"),
-        board.label("http_route", "Listen path", f"{ANSWERS}_count{{{WHERE}}}"),
+        board.label("http_route", "Listen path", f"{calls.ANSWERS}_count{{{WHERE}}}"),
         board.runbooks(),
     ]
     about = "One API: the certificates of each hop over time, its calls, errors, checks and events."
@@ -66,7 +55,7 @@ def document() -> Json:
 
 
 def _numbers() -> list[Json]:
-    return [_limit(), _worst(), _judged(), _used(), _rate(), _failing()]
+    return [_limit(), _worst(), _judged(), _used(), calls.rate(), calls.failing()]
 
 
 def _limit() -> Json:
@@ -120,31 +109,6 @@ def _used() -> Json:
         (4, 4),
         Query(last, "ago"),
         "s",
-    )
-
-
-def _rate() -> Json:
-    return stat(
-        "Calls to the upstream",
-        "Requests a second that went to its upstream, those without an answer included. To do: nothing; it is what "
-        "depends on the certificates.",
-        (4, 4),
-        Query(f"sum(rate({_calls_of()}[$__rate_interval])) or vector(0)", "calls"),
-        "reqps",
-    )
-
-
-def _failing() -> Json:
-    failed = f"sum(rate({_calls_of(having('error_type'))}[$__rate_interval])) or vector(0)"
-    every = f"sum(rate({_calls_of()}[$__rate_interval])) > 0 or vector(1)"
-    return stat(
-        "Calls that failed",
-        "The share of calls to the upstream that had no answer, or one of 400 and more. To do: see 'Failed calls by "
-        "code'.",
-        (4, 4),
-        Query(f"({failed}) / ({every})", "share"),
-        "percentunit",
-        mappings=[values((0, "✓ none", BLUE)), span(1e-9, None, ORANGE)],
     )
 
 
@@ -204,7 +168,7 @@ def _timeline() -> Json:
 def _days() -> Json:
     path = "certificate_path_days_remaining"
     return lines(
-        "Days left, by whose",
+        "Days left, by whose certificate",
         "Of each owner the certificate that expires first, of those that are used. A step up is a renewal; 0 is the "
         "end. To do: see that each line steps up before it reaches 0.",
         (24, 8),
@@ -215,76 +179,6 @@ def _days() -> Json:
         "suffix: days",
         wide=True,
     )
-
-
-def _calls_of(*more: str) -> str:
-    return series(f"{CALLS}_count", API, *more)
-
-
-def _calls() -> Json:
-    return lines(
-        "Calls to the upstream, by answer",
-        "Requests a second that went to its upstream, by the class of the answer; no answer: the connection, the "
-        "handshake or the time limit failed. To do: see 'Failed calls by code'.",
-        (12, 8),
-        [
-            Query(f"sum(rate({_calls_of(selected)}[$__rate_interval])) or vector(0)", words, colour)
-            for words, (selected, colour) in OUTCOMES.items()
-        ],
-        "reqps",
-        drawn="bars",
-        stacked=True,
-    )
-
-
-def _latency() -> Json:
-    each = f"sum by (le) (rate({series(f'{CALLS}_bucket', API)}[$__rate_interval]))"
-    parts = (("0.5", "half are faster", BLUE), ("0.95", "19 of 20 are faster", ORANGE), ("0.99", "99 of 100", PURPLE))
-    return lines(
-        "How long calls take",
-        "Within what time the upstream's answer began: for half of the calls, 19 of 20, 99 of 100. To do: where they "
-        "rise together the upstream is slow; where only the last does, some handshakes or nodes are.",
-        (12, 8),
-        [Query(f"histogram_quantile({part}, {each})", words, colour) for part, words, colour in parts],
-        "s",
-    )
-
-
-def _codes() -> Json:
-    failed = new(_calls_of(having("error_type")))
-    return ranking(
-        f"Failed calls by code (the {CODES} most frequent)",
-        "Calls to the upstream that failed in the time that is shown, by code; docs/configuration.md says what each "
-        "means. A number is the upstream's own status. To do: upstream_certificate_… is about a certificate, all "
-        "others are not.",
-        (12, 8),
-        Query(_most_frequent(failed, "error_type")),
-        [Column("error_type", "Code", width=300), Column("Value", "Calls", "locale")],
-        links=[runbook("certificate-expired", "a certificate has expired")],
-    )
-
-
-def _answers() -> Json:
-    failed = new(series(f"{ANSWERS}_count", WHERE, like("http_route", "$http_route"), having("error_type")))
-    return ranking(
-        f"Failed answers by listen path (the {CODES} most frequent)",
-        "Requests that the proxy itself answered with 500 and more in the time that is shown, also those that never "
-        "became a call, as with certificate_unusable. They are known by listen path, not by API. To do: pick the "
-        "API's listen path above.",
-        (12, 8),
-        Query(_most_frequent(failed, "http_route", "error_type")),
-        [
-            Column("http_route", "Listen path", width=180),
-            Column("error_type", "Code", width=250),
-            Column("Value", "Answers", "locale"),
-        ],
-        links=[runbook("certificate-invalid", "a certificate cannot be used")],
-    )
-
-
-def _most_frequent(counted: str, *by: str) -> str:
-    none = f'label_replace(vector(0), "{by[-1]}", "none", "", "")'
-    return f"topk({CODES}, round(sum by ({','.join(by)}) ({counted})) > 0) or on () {none}"
 
 
 def _work() -> Json:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dashboards.builder import board, promql
 from dashboards.builder.deliveries import deliveries, events, told
-from dashboards.builder.panels import Column, Query, link, ranking, runbook, stat, table, to_api
+from dashboards.builder.panels import Query, link, runbook, stat, to_api
 from dashboards.builder.promql import API, KNOWN_BY, SLOT, WHERE, count, current, days, like, series
+from dashboards.builder.tables import Column, ranking, table
 from dashboards.builder.trust import errors, instances, trusted
 from dashboards.builder.words import (
     ORANGE,
@@ -158,7 +159,7 @@ def _soonest() -> Json:
 def _by_role() -> Json:
     each = f"count by (cert_role,state) (count by ({KNOWN_BY},state) ({series('certificate_state')}))"
     heading = "cert_role\\state"
-    columns = [Column(name, words, "none", width=9 * len(words) + 20) for name, (_, words, _) in STATES.items()]
+    columns = [Column(name, words, "none", width=8 * len(words) + 16) for name, (_, words, _) in STATES.items()]
     return table(
         "By role and state",
         "How many certificates there are of each role, and in which state. To do: pick a role above to see its own "
@@ -166,7 +167,7 @@ def _by_role() -> Json:
         (12, 8),
         [Query(each)],
         [
-            Column(heading, "Whose", mappings=roles(), width=140),
+            Column(heading, "Whose", mappings=roles(), width=145),
             *columns,
             Column("superseded", "superseded", "none", width=95),
         ],

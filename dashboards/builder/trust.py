@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dashboards.builder import promql
-from dashboards.builder.panels import Column, Query, ranking, runbook, stat, table
+from dashboards.builder.panels import Query, runbook, stat
 from dashboards.builder.promql import RELOADED, WAS_CERTGAUGE, WHERE, one, series
+from dashboards.builder.tables import Column, ranking, table
 from dashboards.builder.words import BLUE, ORANGE, PURPLE, VERMILLION, Json, none_or_count, span, values
 
 FULL = series("certificate_errors_total", WHERE, one("reason", "inventory_full"))

@@ -55,7 +55,7 @@ def pictures(world: str, directory: Path, seconds: int) -> Iterator[Path]:
     """Those of one world, each as soon as it is drawn."""
     with (
         tempfile.TemporaryDirectory(prefix="certgauge-boards-") as made,
-        WORLDS[world](Path(made), seconds) as (target, api_id),
+        WORLDS[world](Path(made)) as (target, api_id),
         tempfile.TemporaryDirectory(prefix="certgauge-prometheus-") as kept,
         prometheus(Path(kept), target) as server,
     ):
@@ -68,7 +68,7 @@ def pictures(world: str, directory: Path, seconds: int) -> Iterator[Path]:
 
 
 @contextmanager
-def _few(_directory: Path, _seconds: int) -> Iterator[tuple[str, str]]:
+def _few(_directory: Path) -> Iterator[tuple[str, str]]:
     """The demo: three certificates of ours."""
     demo = subprocess.Popen([COMMAND, "demo"], stdout=subprocess.PIPE, env=environment(), text=True)
     try:
@@ -81,14 +81,14 @@ def _few(_directory: Path, _seconds: int) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def _wrong(directory: Path, seconds: int) -> Iterator[tuple[str, str]]:
-    """Everything wrong at once, and a certificate that is renewed meanwhile."""
+def _wrong(directory: Path) -> Iterator[tuple[str, str]]:
+    """Everything wrong at once; the API is one whose calls fail."""
     with board_world(directory) as world:
-        yield world.target, "billing"
+        yield world.target, "legacy"
 
 
 @contextmanager
-def _many(directory: Path, seconds: int) -> Iterator[tuple[str, str]]:
+def _many(directory: Path) -> Iterator[tuple[str, str]]:
     """Likewise, with thousands."""
     with board_world(directory, apis=APIS, watched=WATCHED) as world:
         yield world.target, "billing"
@@ -109,6 +109,8 @@ def _answered(document: dict[str, Any], server: Prometheus, seconds: int, api_id
         ]
         for panel in panels(document)
     }
+    for panel in document["panels"]:
+        panel["title"] = substitute(panel["title"], api_id=api_id)
     return {"board": document, "answers": answers, "range": [end - seconds, end]}
 
 
@@ -128,9 +130,9 @@ def _bundle(directory: Path) -> None:
     alias = f"--alias:react-custom-scrollbars-2={RENDER / 'scrollbars.js'}"
     loaders = [alias, "--loader:.svg=dataurl", "--loader:.png=dataurl", "--loader:.ttf=empty"]
     more = ['--define:process.env.NODE_ENV="production"', "--format=iife", "--log-level=warning"]
-    command: list[str | Path] = [
-        RENDER / "node_modules/.bin/esbuild",
-        RENDER / "page.jsx",
+    command = [
+        str(RENDER / "node_modules/.bin/esbuild"),
+        str(RENDER / "page.jsx"),
         "--bundle",
         f"--outfile={directory / 'page.js'}",
     ]

@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import combinations
+from math import dist
 from typing import Any
 
 import pytest
 
 from dashboards.builder.__main__ import files
-from dashboards.builder.words import BLUE, EVENTS, FILLS, GREY, ORANGE, PURPLE, ROLES, SKY, STATES, VERMILLION
+from dashboards.builder.words import BLUE, EVENTS, FILLS, GREY, ORANGE, PURPLE, ROLES, SKY, STATES, VERMILLION, fill
 from exporter.certcheck.events import EventKind
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
@@ -23,7 +24,7 @@ each_panel = pytest.mark.parametrize(
     "panel", [pytest.param(panel, id=f"{name}: {panel['title']}") for name in BOARDS for panel in panels(board(name))]
 )
 
-BUILT_IN = {"__range", "__interval", "__rate_interval", "__url_time_range", "__all", "__data.fields.api_id"}
+BUILT_IN = {"__range", "__interval", "__rate_interval", "__url_time_range", "__all", "__value.raw"}
 ALERTS = {
     "cardinality-overflow",
     "certificate-expired",
@@ -96,6 +97,29 @@ def test_no_threshold_is_a_constant(panel: dict[str, Any]) -> None:
 def test_the_colours_are_those_that_everybody_tells_apart(name: str) -> None:
     colours = re.findall(r'(?:"color"|"fixedColor"): "(.+?)"', json.dumps(board(name)))
     assert set(colours) <= {BLUE, SKY, ORANGE, VERMILLION, PURPLE, GREY, *FILLS.values()}
+
+
+DEFICIENCIES = {
+    # Machado, Oliveira, Fernandes (2009), severity 1: what of red, green and blue is seen as each of the three.
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_no_two_states_look_alike_to_a_colour_blind_person(deficiency: str) -> None:
+    seen = {state: _seen(fill(colour), DEFICIENCIES[deficiency]) for state, (_, _, colour) in STATES.items()}
+    for one, other in combinations(seen, 2):
+        assert dist(seen[one], seen[other]) > 0.15, (one, other)
+
+
+def _seen(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, ...]:
+    """Red, green and blue as they are seen: 0 to 1, each step as large to the eye."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    light = [part**2.2 for part in parts]
+    mixed = (sum(share * part for share, part in zip(row, light, strict=True)) for row in matrix)
+    return tuple(min(max(part, 0), 1) ** (1 / 2.2) for part in mixed)
 
 
 @each_board

@@ -34,7 +34,7 @@ const STANDARD = {
 };
 const CUSTOM = [
   "align", "cellOptions", "filterable", "inspect", "width", "drawStyle", "lineWidth", "fillOpacity", "showPoints",
-  "pointSize", "spanNulls", "axisSoftMin", "stacking", "lineStyle", "scaleDistribution",
+  "pointSize", "spanNulls", "axisSoftMin", "axisSoftMax", "stacking", "lineStyle", "scaleDistribution",
 ];
 
 const registry = new FieldConfigOptionsRegistry(() => [
