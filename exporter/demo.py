@@ -159,6 +159,7 @@ def _free(listen: str) -> str:
 
 def _welcome(proxy: str, admin: str, config: Path) -> Iterator[str]:
     yield f"proxy  {proxy}/orders/  {proxy}/billing/  {proxy}/legacy/"
+    yield f"open   {admin}/"
     yield f"admin  {admin}/metrics  {admin}/certs  {admin}/health"
     yield f"config {config}"
     yield f"unload an API: curl -X DELETE {admin}/apis/legacy"
