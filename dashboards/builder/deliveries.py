@@ -6,7 +6,7 @@ from dashboards.builder.charts import lines
 from dashboards.builder.panels import Query, runbook, stat
 from dashboards.builder.promql import API, SLOT, like, new, one, series, total
 from dashboards.builder.tables import Column, table
-from dashboards.builder.words import BLUE, EVENTS, ORANGE, PURPLE, VERMILLION, Json, empty, span, values
+from dashboards.builder.words import BLUE, EVENTS, ORANGE, PURPLE, VERMILLION, Json, span, values
 
 COUNTED = "certificate_event_deliveries_total"
 PENDING = series("certificate_event_deliveries_pending", API)
@@ -35,9 +35,9 @@ def events(width: int, height: int) -> Json:
     )
 
 
-def deliveries(width: int, height: int, link: Json | None = None) -> Json:
-    """What became of them, by receiver; `link` is where an API's name leads to; without it there is but one API."""
-    by = "api_id,handler" if link else "handler"
+def deliveries(width: int, height: int) -> Json:
+    """What became of them, by receiver; of thousands of APIs they are few."""
+    by = "handler"
     outcomes = ("delivered", "retried", "failed|dropped")
     counted = (new(series(COUNTED, API, like("outcome", outcome))) for outcome in outcomes)
     queries = [Query(f"round(sum by ({by}) ({each}))") for each in counted]
@@ -50,7 +50,6 @@ def deliveries(width: int, height: int, link: Json | None = None) -> Json:
         [*queries, Query(f"sum by ({by}) ({PENDING}) or sum by ({by}) ({series(COUNTED, API)}) * 0")],
         [
             Column("handler", "Receiver"),
-            *([Column("api_id", "API", mappings=[empty("(gateway)")], link=link)] if link else []),
             Column("Value #A", "Delivered", "none", width=95, absent="0"),
             Column("Value #D", "✗ Waiting", "none", width=100, absent="0"),
             Column("Value #B", "Repeated", "none", width=95, absent="0"),

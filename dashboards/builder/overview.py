@@ -36,7 +36,7 @@ def document() -> Json:
             "What expires, and what breaks with it",
             [*_numbers(), _soonest(), _by_role(), _paths(), _traffic(), _wrong()],
         ),
-        ("Is anybody being told?", [events(12, 8), deliveries(12, 8, to_api())]),
+        ("Is anybody being told?", [events(12, 8), deliveries(12, 8)]),
         ("Can I trust this board?", [instances(), errors()]),
     ]
     present = "certificate_state"
