@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from exporter.admin.certs import row, soonest_first
 from exporter.certcheck.expiry import State
@@ -18,16 +18,26 @@ from exporter.settings import Settings, warnings
 from exporter.terminal import Screen, aligned, counted
 from exporter.watchlist import watched
 
-_COLUMNS = (
+Column: TypeAlias = tuple[str, str]
+"""A title, and the key of a row of `/certs`."""
+
+_ALWAYS: tuple[Column, ...] = (
     ("STATE", "state"),
     ("DAYS", "days_remaining"),
     ("EXPIRES", "expires_at"),
     ("API", "api_id"),
     ("ROLE", "cert_role"),
-    ("REF", "cert_ref"),
-    ("NAME", "cert_name"),
 )
-WHY = ("WHY", "detail")
+READ = (*_ALWAYS, ("REF", "cert_ref"), ("NAME", "cert_name"), ("WHY", "detail"))
+"""Of certificates that were read from files."""
+SERVED = (
+    *_ALWAYS,
+    ("NAME", "cert_name"),
+    ("REQUESTS/H", "requests_last_hour"),
+    ("SERVER", "server_address"),
+    ("REF", "cert_ref"),
+)
+"""Of certificates that are in use: where a terminal is narrow, what stands last is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +84,8 @@ def examine(settings: Settings, now: datetime, tell: Callable[[str], None] = lam
     )
 
 
-def table(rows: Sequence[Mapping[str, Any]], screen: Screen, *more: tuple[str, str]) -> Iterator[str]:
-    """Rows of `/certs` as lines, columns aligned; none if there is no row. `more` are titles and keys to add."""
-    columns = (*_COLUMNS, *more)
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], screen: Screen) -> Iterator[str]:
+    """Rows of `/certs` as lines, columns aligned; none if there is no row."""
     if rows:
         cells = ([str(row.get(key, "-")) for _, key in columns] for row in rows)
         yield from aligned([[title for title, _ in columns], *cells], screen)

@@ -23,7 +23,7 @@ from exporter.app import Running, running, utc_now
 from exporter.certcheck.expiry import State
 from exporter.certcheck.slot import Role
 from exporter.certificates.contents import UnusableError
-from exporter.check import WHY, Report, as_json, examine, table
+from exporter.check import READ, SERVED, Report, as_json, examine, table
 from exporter.places import ROLES, Question
 from exporter.preflight import Preflight
 from exporter.preflight_report import exit_status, places_of, reading_files
@@ -154,7 +154,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(report), indent=2))
         return report.exit_status
-    _print_table(table(report.rows, _screen(), WHY))
+    _print_table(table(report.rows, READ, _screen()))
     for problem in (*report.problems, *report.warnings):
         print(f"certgauge: {problem}", file=sys.stderr)
     return report.exit_status
@@ -168,7 +168,7 @@ def _certs(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"certs": rows}, indent=2))
     else:
-        _print_table(table(rows, _screen(), ("SERVER", "server_address"), ("REQUESTS/H", "requests_last_hour")))
+        _print_table(table(rows, SERVED, _screen()))
     return 0
 
 

@@ -41,7 +41,7 @@ def lines(process: Process, capsys: pytest.CaptureFixture[str], *more: str, stat
 
 def test_certificates_are_shown_soonest_to_expire_first(process: Process, capsys: pytest.CaptureFixture[str]) -> None:
     titles, expired, expiring = lines(process, capsys)
-    assert titles.split() == ["STATE", "DAYS", "EXPIRES", "API", "ROLE", "REF", "NAME", "SERVER", "REQUESTS/H"]
+    assert titles.split() == ["STATE", "DAYS", "EXPIRES", "API", "ROLE", "NAME", "REQUESTS/H", "SERVER", "REF"]
     assert expired.split()[:2] == ["expired", "-6"]
     assert f"{EXPIRED}-client" in expired
     assert expiring.split()[:2] == ["expiring", "10"]

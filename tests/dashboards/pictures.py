@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     directory: Path = options.directory
     directory.mkdir(parents=True, exist_ok=True)
-    _bundle(directory)
+    bundle(directory)
     for name in [options.only] if options.only else WORLDS:
         for picture in pictures(name, directory, options.seconds):
             print(picture, flush=True)  # noqa: T201 (it takes minutes)
@@ -125,8 +125,8 @@ def _ask(server: Prometheus, expression: str, end: int, seconds: int) -> list[di
     return result
 
 
-def _bundle(directory: Path) -> None:
-    """The page's program; the components themselves come from npm."""
+def bundle(directory: Path) -> None:
+    """The program of the pages that are drawn; the components themselves come from npm."""
     alias = f"--alias:react-custom-scrollbars-2={RENDER / 'scrollbars.js'}"
     loaders = [alias, "--loader:.svg=dataurl", "--loader:.png=dataurl", "--loader:.ttf=empty"]
     more = ['--define:process.env.NODE_ENV="production"', "--format=iife", "--log-level=warning"]
