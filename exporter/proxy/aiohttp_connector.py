@@ -78,6 +78,10 @@ class Connector(aiohttp.TCPConnector):
         self._on_used.discard(req)
         self._on_new.pop(req, None)
         connection = await super().connect(req, traces, timeout)
+        # What has come while nobody had asked would be taken for the answer to this request.
+        while (used := connection.protocol) is not None and used in self._connections and used.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
         if protocol is None:
             return connection

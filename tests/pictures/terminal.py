@@ -44,4 +44,5 @@ def _page(lines: list[str], colours: dict[str, str]) -> str:
         html.escape("\n".join(lines), quote=False),
     )
     style = f"margin:0;padding:16px;background:{colours['page']};color:{colours['text']};font:14px/1.4 monospace"
-    return f'<!doctype html><meta charset="utf-8"><body style="margin:0"><pre style="{style};min-height:100vh;box-sizing:border-box">{text}</pre>'
+    style += ";min-height:100vh;box-sizing:border-box"
+    return f'<!doctype html><meta charset="utf-8"><body style="margin:0"><pre style="{style}">{text}</pre>'

@@ -98,6 +98,32 @@ async def test_bytes_after_a_response_are_not_taken_for_the_next_one(caller: Cal
         assert b"smuggled" not in answers
 
 
+async def test_what_comes_on_an_idle_connection_is_not_taken_for_the_next_answer(caller: Caller) -> None:
+    answered, sent = asyncio.Event(), asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        if len(wire.server.wires) > 1:
+            return await answering(HELLO)(wire)
+        await wire.head()
+        await wire.send(HELLO)
+        await answered.wait()
+        await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled")
+        sent.set()
+        await wire.rest()
+        return None
+
+    async with upstream(script) as server:
+        to = await caller.to(server.port)
+        assert (await caller.ask(to)).body == b"hello"
+        answered.set()
+        await sent.wait()
+        # It is in the socket: whoever reads that does so in the loop's next turns.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (await caller.ask(to)).body == b"hello"
+        assert len(server.wires) == 2
+
+
 async def closes_at_the_second(wire: Wire) -> None:
     """The first connection serves one request, and ends when the next one has been sent on it."""
     await wire.head()
