@@ -49,6 +49,7 @@ from exporter.telemetry.environment import Otlp
 from exporter.telemetry.sample import Sampler, Sources
 from exporter.telemetry.spans import RequestSpans
 from exporter.watch import watch
+from exporter.watched_file import path_of
 from exporter.watchlist import Watchlist
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ def _build(
         last_reload=lambda: (catalog.last_reload_successful, catalog.reloaded_at),
         pending=dispatcher.pending,
         foreign=Compat(
-            lambda: dict.fromkeys(in_force().configuration.compat_metrics), lambda ref: in_force().path_of(ref)
+            lambda: dict.fromkeys(in_force().configuration.compat_metrics), lambda ref: path_of(in_force(), ref)
         ).families,
     )
     return _Parts(

@@ -52,11 +52,6 @@ class Settings:
     watched: Watched = field(default_factory=Watched, repr=False)
     """Every file whose change is a change: the configuration's, and what it names, unread as yet."""
 
-    def path_of(self, reference: str) -> str:
-        """The file behind a certificate reference; that of a watched file is its path already."""
-        entry = self.configuration.certificates.get(reference)
-        return reference if entry is None else str((self.file.parent / entry.cert_file).absolute())
-
     def certificate_files(self, reference: str) -> CertificateFiles:
         """Where the certificate of this name is."""
         entry = self.configuration.certificates[reference]

@@ -58,6 +58,13 @@ def entries_of(settings: Settings) -> tuple[Entry, ...]:
     )
 
 
+def path_of(settings: Settings, reference: str) -> str:
+    """The file behind a certificate reference. That of a watched file without a name is its path already."""
+    if reference not in settings.configuration.certificates:
+        return reference
+    return str(settings.certificate_files(reference).cert_file.absolute())
+
+
 @dataclass(frozen=True, slots=True)
 class Meant:
     """What the configuration and the directories make of a path now."""
