@@ -87,6 +87,13 @@ def test_a_file_that_cannot_be_read_is_an_error_of_it() -> None:
     assert found["x509_read_errors", labels()] == 1
 
 
+@pytest.mark.parametrize(("second", "expired"), [(0, 0), (-1, 1)])
+def test_a_certificate_has_expired_from_the_first_second_past_its_end(second: int, expired: int) -> None:
+    found = series(["x509"], in_file(Reading(replace(LEAF, not_after=NOON + timedelta(seconds=second)))))
+    values = {name: value for (name, _), value in found.items()}
+    assert (values["x509_cert_expired"], values["x509_cert_expires_in_seconds"]) == (expired, second)
+
+
 def test_a_file_that_two_apis_use_is_there_once() -> None:
     assert series(EVERY, in_file(Reading(LEAF)), replace(in_file(Reading(LEAF)), api_id="other")) == series(
         EVERY, in_file(Reading(LEAF))
